@@ -1,0 +1,71 @@
+# audiosocket_agent: `make help` lists what there is.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test demo check test-pbx fuzz install lock docs clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.runtime ## Create .venv with .venv/bin/audiosocket-agent
+
+run: setup ## Take calls on 9092 (metrics on 9100); without a key, by the embedded echo
+	@$(BIN)/audiosocket-agent serve
+
+demo: setup ## Service, simulator and one call on free ports; shows the call, leaves heard.wav
+	@$(BIN)/python -m audiosocket_agent.lab.demo
+
+test: $(VENV)/.dev ## The whole suite that needs no root
+	$(BIN)/pytest -m "not pbx" tests
+
+check: $(VENV)/.dev ## ruff, mypy --strict, and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_layers.py
+
+test-pbx: $(VENV)/.dev ## Real Asterisk 22 with real callers (root, Debian)
+	tests/pbx/rootfs.sh
+	$(BIN)/pytest -m pbx tests/pbx
+
+SECONDS ?= 60
+fuzz: $(VENV)/.fuzz ## Fuzz the wire for SECONDS=60
+	$(BIN)/python tests/fuzz/fuzz_wire.py -max_total_time=$(SECONDS) -max_len=4096 tests/fuzz/corpus/wire
+
+install: ## Install venv, unit, configuration and user under DESTDIR and PREFIX
+	deploy/install.sh
+
+docs: $(VENV)/.dev ## Write the generated tables of the README
+	$(BIN)/python -m tests.docs --write
+
+lock: ## Renew the lock files (needs uv)
+	uv pip compile pyproject.toml --group build $(LOCK) -o requirements.lock
+	uv pip compile --group dev -c requirements.lock $(LOCK) -o tests/requirements.lock
+	uv pip compile --group fuzz $(LOCK) -o tests/fuzz/requirements.lock
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
+clean: ## Remove what was built
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage heard.wav
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/it"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: tests/requirements.lock $(VENV)/.runtime
+	$(PIP) install --require-hashes -r tests/requirements.lock
+	@touch $@
+
+$(VENV)/.fuzz: tests/fuzz/requirements.lock $(VENV)/.dev
+	$(PIP) install --require-hashes -r tests/fuzz/requirements.lock
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m audiosocket_agent`."""
+
+from audiosocket_agent.cli import main
+
+main()

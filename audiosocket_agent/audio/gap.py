@@ -1,0 +1,49 @@
+"""What the model hears while the caller's audio is missing.
+
+Asterisk sends no message while the caller sends no RTP: on mute or hold, in discontinuous
+transmission, for the ~180 ms of a DTMF digit. A model that counts samples would take the pause out
+and wait for an end of speech that never comes, so a gap is filled with silence; a long one is
+announced instead, since silence is billed.
+"""
+
+from enum import Enum
+
+from audiosocket_agent.audio import FRAME_SECONDS
+
+
+class Gap(Enum):
+    """What to do about the caller's silence on the wire."""
+
+    NONE = "none"
+    FILL = "fill"  # send one frame of silence
+    END = "end"  # say once that the audio pauses
+
+
+class GapFiller:
+    """Watches one uplink. `grace_s` is what a message may be late by without being missed; `fill_s`
+    how much silence is sent before the pause is announced."""
+
+    def __init__(self, *, fill_s: float = 1.0, grace_s: float = 0.1) -> None:
+        self._fill_s = fill_s
+        self._grace_s = grace_s
+        self._heard_until: float | None = None
+        self._filled_s = 0.0
+        self._ended = False
+
+    def received(self, now: float, duration_s: float) -> None:
+        """The caller's audio came, `duration_s` long."""
+        reached = now if self._heard_until is None else self._heard_until + duration_s
+        self._heard_until = min(max(reached, now), now + self._grace_s)
+        self._filled_s = 0.0
+        self._ended = False
+
+    def poll(self, now: float) -> Gap:
+        """To be asked every 20 ms. Before the caller's first audio there is no gap."""
+        if self._heard_until is None or self._ended or now - self._heard_until < self._grace_s:
+            return Gap.NONE
+        if self._filled_s < self._fill_s:
+            self._filled_s += FRAME_SECONDS
+            self._heard_until += FRAME_SECONDS
+            return Gap.FILL
+        self._ended = True
+        return Gap.END

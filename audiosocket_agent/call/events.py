@@ -1,0 +1,118 @@
+"""What can happen in a call: a few a second, never per frame."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """Why a call ended; the label of `calls_total`."""
+
+    CALLER_HANGUP = "caller_hangup"
+    AGENT_HANGUP = "agent_hangup"
+    MAX_DURATION = "max_duration"
+    DRAINED = "drained"
+    MODEL_FAILED = "model_failed"
+    PEER_ERROR = "peer_error"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReady:
+    """The model's session is set up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailed:
+    """The model could not be had, or its session was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """The first frame of a reply has left."""
+
+    caller_quiet_s: float | None
+    """Since the end of the caller's speech; None where the caller has not spoken since the reply
+    before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPlayed:
+    """The last frame of a reply has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The model's turn is over; what is left of it is in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The model heard the caller speak over it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSpoke:
+    """The local detector found the onset of sound that may be speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSustained:
+    """What began with CallerSpoke has gone on for long enough to be speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEnds:
+    """The model wants to end the call, once its last words are heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndOrdered:
+    """An operator, a limit or a shutdown ends the call; a sentence may be finished."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class LegClosed:
+    """The AudioSocket is gone."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictDue:
+    """Time is up for a barge-in to be confirmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FarewellDue:
+    """Time is up for last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailPlayed:
+    """The caller's phone has played out what was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DurationReached:
+    """The call is as long as a call may be."""
+
+
+Event = (
+    ModelReady
+    | ModelFailed
+    | ReplyStarted
+    | ReplyPlayed
+    | TurnEnded
+    | Interrupted
+    | CallerSpoke
+    | CallerSustained
+    | AgentEnds
+    | EndOrdered
+    | LegClosed
+    | VerdictDue
+    | FarewellDue
+    | TailPlayed
+    | DurationReached
+)

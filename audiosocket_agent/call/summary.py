@@ -1,0 +1,37 @@
+"""What a call was like: the numbers of its last log line."""
+
+from collections import Counter
+from statistics import median
+
+
+class Summary:
+    """Collects the facts of one call. Seconds throughout."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.greeting_s: float | None = None
+        self.responses_s: list[float] = []
+        self.barge_ins: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+
+    def answered(self, seconds: float) -> None:
+        """A reply began so long after the caller's last word."""
+        self.responses_s.append(seconds)
+
+    def fields(self) -> dict[str, float | int | None]:
+        """The summary as flat log fields; latencies rounded to the millisecond."""
+        responses = self.responses_s
+        return {
+            "turns": self.turns,
+            "greeting_s": _round(self.greeting_s),
+            "response_s": _round(median(responses) if responses else None),
+            "response_max_s": _round(max(responses, default=None)),
+            "barge_ins": sum(self.barge_ins.values()) - self.barge_ins["resumed"],
+            "resumed": self.barge_ins["resumed"],
+            "tokens_in": self.tokens["in"],
+            "tokens_out": self.tokens["out"],
+        }
+
+
+def _round(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,81 @@
+"""One timer for all calls of the process.
+
+Each call has its own 20 ms schedule (`audio.pacer`); the ticker keeps the calls in a heap by the
+time of their next frame and wakes for the first. Calls due within a millisecond share a wake-up, so
+250 calls cost at most 1000 wake-ups a second instead of 12,500.
+"""
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+monotonic: Final = time.monotonic
+"""The one clock of the service; seconds. Everything timed in a call is timed by it."""
+
+_TOGETHER_SECONDS: Final = 0.001
+"""What is due within this shares a wake-up; event loops round their timers to 1 ms anyway."""
+
+
+class Paced(Protocol):
+    """Something that must act at `due`, and says by a later `due` when to act next."""
+
+    @property
+    def due(self) -> float: ...
+
+    done: bool
+
+    def tick(self, now: float) -> None:
+        """Act. Must not raise: the ticker belongs to all calls."""
+
+
+class Ticker:
+    """Calls `tick` on everything added, at its time, until it is `done`.
+
+    `due` may move later at any time; the ticker notices when it comes to it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._heap: list[tuple[float, int, Paced]] = []
+        self._serial = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = float("inf")
+
+    def add(self, paced: Paced) -> None:
+        """Take one more; needs a running loop."""
+        heapq.heappush(self._heap, (paced.due, next(self._serial), paced))
+        self._arm(self._clock())
+
+    def close(self) -> None:
+        """Stop, and forget all that was added."""
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self, now: float) -> None:
+        due = self._heap[0][0]
+        if self._timer is not None:
+            if self._armed_for <= due:
+                return
+            self._timer.cancel()
+        self._armed_for = due
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
+
+    def _wake(self) -> None:
+        self._timer, self._armed_for = None, float("inf")
+        heap, now = self._heap, self._clock()
+        limit = now + _TOGETHER_SECONDS
+        while heap and heap[0][0] <= limit:
+            _, serial, paced = heap[0]
+            if paced.done:
+                heapq.heappop(heap)
+                continue
+            if paced.due <= limit:
+                paced.tick(now)
+            again = max(paced.due, limit + _TOGETHER_SECONDS / 10)  # always forward: never spin
+            heapq.heapreplace(heap, (again, serial, paced))
+        if heap:
+            self._arm(now)

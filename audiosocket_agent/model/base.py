@@ -1,0 +1,158 @@
+"""What a voice model is to the rest of the house: one narrow door.
+
+A model hears the caller and speaks: audio in, audio out. Audio goes past everything else, by
+`VoiceSession.send_audio` and the `AudioSink`; what happens (a turn ended, a tool is wanted) comes
+as `ModelEvent`s from `VoiceSession.events`. The order between the two is kept: an event is handed
+over before any audio that followed it on the wire, and after all that came before.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from audiosocket_agent.call.tool import ToolSpec
+
+AudioSink = Callable[[bytes, int], None]
+"""Takes the model's audio as it arrives: s16le mono of any whole length, and its rate in Hz.
+Called in the event loop, in bursts faster than real time; must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What differs between models and matters to a call."""
+
+    heard_notes: bool
+    """Text may be put in the history mid-session without starting a turn, so that the model can be
+    told how much of an interrupted reply was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSetup:
+    """What one call asks of the model."""
+
+    instructions: str
+    greeting: str
+    """What the model is told so that it speaks first; empty: it waits for the caller."""
+    tools: tuple[ToolSpec, ...] = ()
+
+
+# ---- events ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationEnded:
+    """All audio of the current turn has arrived; the queue may still be playing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The model's turn is over, spoken or not. What arrives next belongs to a new one."""
+
+    spoke: bool
+    """False: the turn brought no audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The model heard the caller speak over it and gave its turn up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """Words of the caller or of the agent. Unordered against audio: never hang a timer on one."""
+
+    speaker: str
+    """"caller" or "agent"."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model wants a tool used. `arguments` come from a caller's words: untrusted."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCancelled:
+    """Results of these calls are no longer wanted."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one turn, by (direction, modality): ("in", "audio"), ("out", "text") ..."""
+
+    tokens: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class GoAway:
+    """The model will close this connection."""
+
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """A handle by which this session can be taken up again on a new connection."""
+
+    handle: str
+
+
+ModelEvent = (
+    GenerationEnded
+    | TurnEnded
+    | Interrupted
+    | Transcript
+    | ToolCall
+    | ToolCancelled
+    | Usage
+    | GoAway
+    | Resumable
+)
+
+
+# ---- the door --------------------------------------------------------------------------------
+
+
+class VoiceSession(Protocol):
+    """One conversation. All `send_*` return at once: they queue, in order, and a failure to
+    deliver surfaces as the ModelError that ends `events`."""
+
+    def send_audio(self, pcm: bytes, rate_hz: int) -> None:
+        """Take the caller's next audio, s16le mono at 8000 or 16000 Hz."""
+
+    def end_audio(self) -> None:
+        """Say that the caller's audio pauses (mute, hold); the next `send_audio` resumes it."""
+
+    def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
+        """Answer a tool call. `result` is data the model can speak about."""
+
+    def note_heard(self, heard_ms: int) -> None:
+        """Tell the model that of its interrupted reply only the first `heard_ms` were heard.
+        Only where `Capabilities.heard_notes`; else nothing happens."""
+
+    def events(self) -> AsyncIterator[ModelEvent]:
+        """What happens, until the session is lost, which raises ModelError."""
+
+
+class VoiceModel(Protocol):
+    """A provider of conversations; one object per process."""
+
+    @property
+    def name(self) -> str:
+        """For logs and metrics: provider and model."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def open(
+        self, setup: SessionSetup, sink: AudioSink
+    ) -> AbstractAsyncContextManager[VoiceSession]:
+        """Connect, set up and hold one session; entering returns when the model is ready, leaving
+        closes it. Raises ModelError when it cannot be had in time."""

@@ -1,0 +1,354 @@
+"""Gemini Live, by google-genai: setup, tools, events and errors are the SDK's, audio goes past it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google import genai
+from google.genai import errors, types
+from google.genai.live import AsyncSession
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from audiosocket_agent.config import Gemini as GeminiSettings
+from audiosocket_agent.errors import ModelError
+from audiosocket_agent.model.base import (
+    AudioSink,
+    Capabilities,
+    GenerationEnded,
+    GoAway,
+    Interrupted,
+    ModelEvent,
+    Resumable,
+    SessionSetup,
+    ToolCall,
+    ToolCancelled,
+    Transcript,
+    TurnEnded,
+    Usage,
+)
+from audiosocket_agent.model.gemini_connection import FastConnection, connecting_for, rate_of
+from audiosocket_agent.model.gemini_models import live_model
+
+CLOSE_TIMEOUT_S: Final = 0.5
+"""For the closing handshake; a call must let go of everything within a second of its end."""
+
+PING_TIMEOUT_S: Final = 30.0
+"""Pongs of the service were seen to take 8 to 30 s; the default of 20 ends sound connections."""
+
+MAX_QUEUED: Final = 250
+"""Messages waiting for the plain path to send them: 5 s of audio. Audio beyond it is dropped."""
+
+_RETRYABLE: Final = frozenset(
+    {1000, 1001, 1006, 1011, 1012, 1013, 1014, 408, 429, 500, 502, 503, 504}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a call wants of the model beyond its setup."""
+
+    interruptions: bool = True
+
+
+class GeminiModel:
+    """One client for all calls of the process."""
+
+    def __init__(self, settings: GeminiSettings, features: Features) -> None:
+        self._settings = settings
+        self._features = features
+        self._live = live_model(settings.live_model)
+        self.name = settings.live_model
+        self.capabilities = Capabilities(
+            heard_notes=settings.heard_notes and self._live.notes_in_history
+        )
+        self._client = genai.Client(
+            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            vertexai=settings.vertex,
+            project=settings.project or None,
+            location=settings.location or None,
+            http_options=types.HttpOptions(
+                api_version=settings.api_version, async_client_args=_websocket_options(settings)
+            ),
+        )
+
+    @asynccontextmanager
+    async def open(self, setup: SessionSetup, sink: AudioSink) -> AsyncIterator["GeminiSession"]:
+        """A session on a connection of its own; raises ModelError, also where it is lost later."""
+        session = GeminiSession(sink, self.capabilities)
+        connecting_for.set(session)
+        async with AsyncExitStack() as stack:
+            with model_errors():
+                async with asyncio.timeout(self._settings.setup_timeout):
+                    live = await stack.enter_async_context(
+                        self._client.aio.live.connect(
+                            model=self._settings.live_model, config=self._config(setup)
+                        )
+                    )
+            session.live = live
+            writer = asyncio.create_task(session.write())
+            try:
+                if setup.greeting:
+                    session.prompt(setup.greeting, realtime=self._live.text_by_realtime_input)
+                yield session
+            finally:
+                writer.cancel()
+                await asyncio.wait([writer])
+                if not writer.cancelled():
+                    writer.result()  # a fault of ours in it is not to be lost
+
+    def _config(self, setup: SessionSetup) -> types.LiveConnectConfig:
+        settings, live = self._settings, self._live
+        transcription = types.AudioTranscriptionConfig() if settings.transcription else None
+        return types.LiveConnectConfig(
+            response_modalities=[types.Modality.AUDIO],
+            system_instruction=setup.instructions,
+            temperature=settings.temperature,
+            speech_config=_speech(settings),
+            tools=[self._tools(setup)] if setup.tools else None,
+            thinking_config=(
+                None
+                if live.thinking_budget is None
+                else types.ThinkingConfig(thinking_budget=live.thinking_budget)
+            ),
+            realtime_input_config=_turn_taking(settings, self._features),
+            input_audio_transcription=transcription,
+            output_audio_transcription=transcription,
+            context_window_compression=_compression(settings),
+        )
+
+    def _tools(self, setup: SessionSetup) -> types.Tool:
+        return types.Tool(
+            function_declarations=[
+                types.FunctionDeclaration(
+                    name=tool.name,
+                    description=tool.description,
+                    parameters=(
+                        types.Schema.model_validate(tool.parameters)
+                        if tool.parameters.get("properties")
+                        else None
+                    ),
+                    behavior=types.Behavior.BLOCKING if self._live.tool_behavior else None,
+                )
+                for tool in setup.tools
+            ]
+        )
+
+
+class GeminiSession:
+    """One conversation (model.base.VoiceSession)."""
+
+    def __init__(self, sink: AudioSink, capabilities: Capabilities) -> None:
+        self._sink = sink
+        self._capabilities = capabilities
+        self._outbox: asyncio.Queue[Callable[[AsyncSession], Awaitable[None]]] = asyncio.Queue()
+        self.live: AsyncSession  # once it is connected
+        self._spoke = False  # the present turn has brought audio
+        self.connection: FastConnection | None = None  # None: the plain path
+
+    # -- to the model --------------------------------------------------------------------------
+
+    def send_audio(self, pcm: bytes, rate_hz: int) -> None:
+        if self.connection is not None:
+            self.connection.send_audio(pcm, rate_hz)
+        elif self._outbox.qsize() < MAX_QUEUED:
+            blob = types.Blob(data=pcm, mime_type=f"audio/pcm;rate={rate_hz}")
+            self._outbox.put_nowait(lambda live: live.send_realtime_input(audio=blob))
+
+    def end_audio(self) -> None:
+        self._outbox.put_nowait(lambda live: live.send_realtime_input(audio_stream_end=True))
+
+    def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
+        response = types.FunctionResponse(id=call.id, name=call.name, response=dict(result))
+        self._outbox.put_nowait(lambda live: live.send_tool_response(function_responses=response))
+
+    def note_heard(self, heard_ms: int) -> None:
+        if self._capabilities.heard_notes:
+            text = f"(The caller interrupted after hearing {heard_ms / 1000:.1f} s of your reply.)"
+            self._outbox.put_nowait(_user_turn(text, complete=False))
+
+    def prompt(self, text: str, *, realtime: bool) -> None:
+        """Make the model speak, by words that are not the caller's."""
+        if realtime:
+            self._outbox.put_nowait(lambda live: live.send_realtime_input(text=text))
+        else:
+            self._outbox.put_nowait(_user_turn(text, complete=True))
+
+    async def write(self) -> None:
+        """Send what is queued, in order, until cancelled or the connection is gone; that it is gone
+        is told by `events`."""
+        try:
+            while True:
+                send = await self._outbox.get()
+                await send(self.live)
+        except (ConnectionClosed, OSError):
+            return
+
+    # -- from the model ------------------------------------------------------------------------
+
+    def take_audio(self, pcm: bytes, rate_hz: int) -> None:
+        """Audio, from either path."""
+        self._spoke = True
+        self._sink(pcm, rate_hz)
+
+    async def events(self) -> AsyncIterator[ModelEvent]:
+        with model_errors():
+            while True:  # the SDK's iterator ends with every turn of the model
+                async for message in self.live.receive():
+                    for event in self._translate(message):
+                        yield event
+
+    def _translate(self, message: types.LiveServerMessage) -> Iterator[ModelEvent]:
+        """Every field of a message: one may carry several."""
+        if message.tool_call_cancellation and message.tool_call_cancellation.ids:
+            yield ToolCancelled(tuple(message.tool_call_cancellation.ids))
+        if message.server_content:
+            yield from self._content(message.server_content)
+        if message.usage_metadata:
+            yield Usage(_tokens(message.usage_metadata))
+        if message.tool_call:
+            for call in message.tool_call.function_calls or ():
+                yield ToolCall(call.id or "", call.name or "", call.args or {})
+        if message.go_away:
+            yield GoAway(_seconds(message.go_away.time_left))
+        update = message.session_resumption_update
+        if update and update.resumable and update.new_handle:
+            yield Resumable(update.new_handle)
+
+    def _content(self, content: types.LiveServerContent) -> Iterator[ModelEvent]:
+        if content.interrupted:
+            yield Interrupted()
+        for part in (content.model_turn.parts if content.model_turn else None) or ():
+            if part.inline_data and part.inline_data.data:
+                self.take_audio(part.inline_data.data, rate_of(part.inline_data.mime_type or ""))
+        if content.input_transcription and content.input_transcription.text:
+            yield Transcript("caller", content.input_transcription.text)
+        if content.output_transcription and content.output_transcription.text:
+            yield Transcript("agent", content.output_transcription.text)
+        if content.generation_complete:
+            yield GenerationEnded()
+        if content.turn_complete:
+            spoke, self._spoke = self._spoke, False
+            yield TurnEnded(spoke)
+
+
+# ---- setup -----------------------------------------------------------------------------------
+
+
+def _websocket_options(settings: GeminiSettings) -> dict[str, Any]:
+    """Arguments that the SDK hands to `websockets.connect`."""
+    options: dict[str, Any] = {
+        "compression": None,  # audio in base64 does not shrink enough for 55 kB and 0.5 ms a call
+        "max_queue": None,  # a paused reader misses pongs and closes its own connection
+        "close_timeout": CLOSE_TIMEOUT_S,
+        "ping_interval": settings.ping_interval or None,
+        "ping_timeout": PING_TIMEOUT_S,
+    }
+    if settings.fast_path:
+        options["create_connection"] = FastConnection
+    return options
+
+
+def _speech(settings: GeminiSettings) -> types.SpeechConfig | None:
+    voice = types.VoiceConfig(
+        prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=settings.voice)
+    )
+    if not (settings.voice or settings.language):
+        return None
+    return types.SpeechConfig(
+        voice_config=voice if settings.voice else None, language_code=settings.language or None
+    )
+
+
+def _turn_taking(settings: GeminiSettings, features: Features) -> types.RealtimeInputConfig:
+    start, end = types.StartSensitivity, types.EndSensitivity
+    return types.RealtimeInputConfig(
+        automatic_activity_detection=types.AutomaticActivityDetection(
+            start_of_speech_sensitivity={
+                "high": start.START_SENSITIVITY_HIGH,
+                "low": start.START_SENSITIVITY_LOW,
+            }.get(settings.start_sensitivity),
+            end_of_speech_sensitivity={
+                "high": end.END_SENSITIVITY_HIGH,
+                "low": end.END_SENSITIVITY_LOW,
+            }.get(settings.end_sensitivity),
+            prefix_padding_ms=round(settings.prefix_padding * 1000),
+            silence_duration_ms=round(settings.silence_duration * 1000),
+        ),
+        activity_handling=(
+            None if features.interruptions else types.ActivityHandling.NO_INTERRUPTION
+        ),
+    )
+
+
+def _compression(settings: GeminiSettings) -> types.ContextWindowCompressionConfig | None:
+    if not settings.compression_trigger:
+        return None
+    return types.ContextWindowCompressionConfig(
+        trigger_tokens=settings.compression_trigger,
+        sliding_window=types.SlidingWindow(target_tokens=settings.compression_target),
+    )
+
+
+def _user_turn(text: str, *, complete: bool) -> Callable[[AsyncSession], Awaitable[None]]:
+    turn = types.Content(role="user", parts=[types.Part(text=text)])
+    return lambda live: live.send_client_content(turns=turn, turn_complete=complete)
+
+
+# ---- what comes back -------------------------------------------------------------------------
+
+
+def _tokens(usage: types.UsageMetadata) -> dict[tuple[str, str], int]:
+    """Counts by direction and modality. The details may not add up to their total, which is what
+    is billed: the rest is "other". Thoughts are outside the total."""
+    tokens: dict[tuple[str, str], int] = {}
+    for direction, total, details in (
+        ("in", usage.prompt_token_count, usage.prompt_tokens_details),
+        ("out", usage.response_token_count, usage.response_tokens_details),
+    ):
+        for detail in details or ():
+            modality = detail.modality.value.lower() if detail.modality else "other"
+            key = (direction, modality)
+            tokens[key] = tokens.get(key, 0) + (detail.token_count or 0)
+        rest = (total or 0) - sum(n for (way, _), n in tokens.items() if way == direction)
+        if rest > 0:
+            tokens[direction, "other"] = tokens.get((direction, "other"), 0) + rest
+    if usage.thoughts_token_count:
+        tokens["out", "thinking"] = usage.thoughts_token_count
+    return tokens
+
+
+def _seconds(text: str | None) -> float:
+    """A protobuf duration: "9.5s"."""
+    try:
+        return float((text or "").rstrip("s"))
+    except ValueError:
+        return 0.0
+
+
+@contextmanager
+def model_errors() -> Iterator[None]:
+    """Turn what the SDK and the network raise into ModelError; nothing else is touched."""
+    try:
+        yield
+    except errors.APIError as error:
+        code = error.code if isinstance(error.code, int) else 0
+        raise ModelError(
+            str(code or "error"), f"{code}: {error.message}", retryable=code in _RETRYABLE
+        ) from error
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise ModelError(
+            str(status), f"HTTP {status} at connect", retryable=status in _RETRYABLE
+        ) from error
+    except ConnectionClosed as error:
+        code = error.rcvd.code if error.rcvd else 1006
+        raise ModelError(str(code), str(error), retryable=code in _RETRYABLE) from error
+    except TimeoutError as error:
+        raise ModelError("timeout", "not set up in time", retryable=True) from error
+    except (InvalidHandshake, OSError) as error:
+        raise ModelError("unreachable", str(error), retryable=True) from error
+    except (ValueError, TypeError, KeyError) as error:
+        # malformed JSON; and google-genai 3.4 raises TypeError for a message it does not know
+        raise ModelError("bad_message", f"not understood: {error!r}", retryable=True) from error

@@ -1,0 +1,309 @@
+"""The AudioSocket leg: a socket from Asterisk on one side, a listener on the other.
+
+One protocol object per call. What arrives goes to the listener at once; what leaves is one frame every
+20 ms from accept to the end, silence where the agent has nothing to say: Asterisk's channel driver may
+not deliver the caller's audio until it has heard from us (asterisk issue 2089), and its application
+hangs up after two quiet seconds (app_audiosocket.c).
+"""
+
+import asyncio
+import socket
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol, cast
+
+from audiosocket_agent import wire
+from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND, frame_bytes
+from audiosocket_agent.audio.pacer import Pacer
+from audiosocket_agent.audio.playout import Playout
+from audiosocket_agent.call.events import Outcome
+from audiosocket_agent.clock import Ticker, monotonic
+from audiosocket_agent.errors import PeerError
+
+IDENTITY_TIMEOUT_S: Final = 2.0
+"""Asterisk sends the UUID in the same breath as it connects."""
+
+CLOSE_TIMEOUT_S: Final = 1.0
+"""What a peer has to close its end after our hangup before we do; Asterisk takes under 10 ms."""
+
+MAX_UNSENT_SECONDS: Final = 0.2
+"""A peer that does not read gets no more than this queued in our process: frames beyond it are
+dropped, so that what it hears when it reads again is current."""
+
+STALLED_SECONDS: Final = 5.0
+"""A peer that has read nothing for so long is gone."""
+
+
+class LegListener(Protocol):
+    """Whoever has the call. Every method is called in the event loop and must not block."""
+
+    def heard(self, payload: bytes, rate_hz: int, now: float) -> None:
+        """The caller's next audio."""
+
+    def pressed(self, digit: str) -> None:
+        """The caller let go of a key."""
+
+    def ticked(self, now: float) -> None:
+        """20 ms have passed."""
+
+    def played_out(self, now: float) -> None:
+        """The last frame of a reply has left."""
+
+    def closed(self, outcome: Outcome, error: Exception | None) -> None:
+        """The socket is gone; nothing follows."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What passed through one leg since it was last asked."""
+
+    received: Counter[int] = field(default_factory=Counter)
+    """Messages, by kind."""
+    sent: int = 0
+    late: int = 0
+    """Wake-ups that came more than 20 ms late."""
+    skipped_seconds: float = 0.0
+    """Audio time given up: we were too late, the peer did not read, or the model was minutes
+    ahead."""
+    stalls: int = 0
+    """Times the model's audio ran dry inside a reply."""
+
+
+class Leg(asyncio.Protocol):
+    """One connection from Asterisk.
+
+    `identified` is called once, with the UUID, and returns the listener for the rest of the call, or
+    None to refuse it. `lost` is called once for a connection that ends before that.
+    `downlink_rate_hz`: 0 sends at the rate the caller's audio came in; any other needs Asterisk
+    20.17, 21.12, 22.7 or 23.1, which tell kinds apart.
+    """
+
+    def __init__(
+        self,
+        ticker: Ticker,
+        *,
+        identified: Callable[["Leg", uuid.UUID], LegListener | None],
+        lost: Callable[["Leg", Exception | None], None],
+        downlink_rate_hz: int = 0,
+        playout_capacity_s: float = 180.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._ticker = ticker
+        self._identified = identified
+        self._lost = lost
+        self._fixed_rate_hz = downlink_rate_hz
+        self._clock = clock
+        self._decoder = wire.Decoder()
+        self._listener: LegListener | None = None
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None  # one deadline at a time: identity, close
+        self._error: Exception | None = None
+        self._outcome = Outcome.CALLER_HANGUP
+        self._hung_up = False
+        self._uplink_kind = -1
+        self._read_at = 0.0  # when the peer was last seen to read
+        self.playout = Playout(downlink_rate_hz or 8_000, capacity_s=playout_capacity_s)
+        self._set_downlink(downlink_rate_hz or 8_000)
+        self.pacer = Pacer(clock())
+        self._counts = Counts()
+        self.accepted_at = 0.0
+        self.last_spoke_at = 0.0  # when a frame of a reply last left
+        self.peer = ""
+        self.done = False
+
+    @property
+    def due(self) -> float:
+        """When the next frame is due."""
+        return self.pacer.due
+
+    # -- the socket ----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peername = transport.get_extra_info("peername") or ("",)
+        self.peer = str(peername[0])
+        now = self.accepted_at = self._read_at = self._clock()
+        self.pacer = Pacer(now)
+        self._timer = asyncio.get_running_loop().call_later(IDENTITY_TIMEOUT_S, self._unidentified)
+        self._ticker.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.done:
+            return
+        try:
+            for message in self._decoder.feed(data):
+                self._take(message)
+        except Exception as error:  # noqa: BLE001 - PeerError, or a fault of ours: it ends this call alone
+            self._fail(error)
+
+    def eof_received(self) -> None:
+        """The PBX has closed: the caller hung up, or the dialplan went on."""
+        if self._decoder.mid_message:
+            self._note(PeerError("truncated", "closed in the middle of a message"))
+        self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.done = True
+        self._cancel_timer()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.closed(self._outcome, self._error)
+        else:
+            self._lost(self, self._error)
+
+    # -- the caller ----------------------------------------------------------------------------
+
+    def _take(self, message: wire.Message) -> None:
+        match message:
+            case wire.Audio(kind, payload):
+                self._counts.received[kind] += 1
+                if kind != self._uplink_kind:
+                    self._uplink_kind = kind
+                    self._set_downlink(self._fixed_rate_hz or wire.RATE_HZ[kind])
+                if self._listener is not None:
+                    self._listener.heard(payload, wire.RATE_HZ[kind], self._clock())
+            case wire.Digit(digit):
+                self._counts.received[wire.Kind.DTMF] += 1
+                if self._listener is not None:
+                    self._listener.pressed(digit)
+            case wire.Identity(call):
+                self._counts.received[wire.Kind.UUID] += 1
+                self._cancel_timer()
+                self._listener = self._identified(self, call)
+                if self._listener is None:
+                    self.hang_up()
+            case wire.Hangup():
+                self._counts.received[wire.Kind.HANGUP] += 1
+                self.close()
+
+    def _unidentified(self) -> None:
+        self._fail(PeerError("no_uuid", f"no UUID within {IDENTITY_TIMEOUT_S:g} s"))
+
+    def _set_downlink(self, rate_hz: int) -> None:
+        """Speak at this rate from now on; a reply under way keeps the rate it began with."""
+        if self.playout.set_rate(rate_hz):
+            kind = wire.KIND_OF_RATE[rate_hz]
+            self._header = wire.audio(kind, bytes(frame_bytes(rate_hz)))[: wire.HEADER_BYTES]
+            self._silence = wire.audio(kind, bytes(frame_bytes(rate_hz)))
+
+    def take_counts(self) -> Counts:
+        """What passed since the last call of this."""
+        counts, self._counts = self._counts, Counts()
+        counts.skipped_seconds += self.pacer.skipped_seconds + self.playout.dropped_ms / 1000
+        counts.stalls += self.playout.underruns
+        self.pacer.skipped_seconds = self.playout.dropped_ms = 0.0
+        self.playout.underruns = 0
+        return counts
+
+    # -- the agent -----------------------------------------------------------------------------
+
+    def play(self, pcm: bytes, rate_hz: int) -> bool:
+        """Queue the agent's audio; the first frame of a reply leaves now. True if one began."""
+        begins = self.playout.push(pcm, rate_hz)
+        if begins:
+            self._send_early()
+        return begins
+
+    def finish(self) -> None:
+        """No more of the reply will come; when its last frame leaves, `played_out` is called."""
+        expected_more = not self.playout.idle
+        self.playout.finish()
+        if expected_more and self.playout.idle and self._listener is not None:
+            self._listener.played_out(self._clock())
+
+    def resume(self) -> None:
+        """Go on with a paused reply, now."""
+        self.playout.paused = False
+        self._send_early()
+
+    def tick(self, now: float) -> None:
+        """Send what is due: the reply's next frame, or silence."""
+        try:
+            owed = self.pacer.take(now)
+            if not owed:
+                return
+            self._counts.late += owed > 1
+            for _ in range(owed):
+                self._send_frame(now)
+            if self._listener is not None:
+                self._listener.ticked(now)
+        except Exception as error:  # noqa: BLE001 - the ticker is shared: a fault of ours ends this call alone
+            self._fail(error)
+
+    def _send_early(self) -> None:
+        now = self._clock()
+        if not self.done and self.pacer.take_early(now):
+            self._send_frame(now)
+
+    def _send_frame(self, now: float) -> None:
+        speaking = not self.playout.idle
+        frame = self.playout.take()
+        if frame is None:
+            self._write(self._silence, now)
+            self.pacer.give_back()
+            return
+        self._write(self._header + frame, now)
+        self.last_spoke_at = now
+        if speaking and self.playout.idle and self._listener is not None:
+            self._listener.played_out(now)
+
+    def _write(self, message: bytes, now: float) -> None:
+        transport = self._transport
+        if transport is None or self._hung_up or transport.is_closing():
+            return
+        unsent = transport.get_write_buffer_size()
+        if unsent == 0:
+            self._read_at = now
+        elif unsent > MAX_UNSENT_SECONDS * FRAMES_PER_SECOND * len(message):
+            self._counts.skipped_seconds += FRAME_SECONDS
+            if now - self._read_at > STALLED_SECONDS:
+                text = f"the peer has read nothing for {STALLED_SECONDS:g} s"
+                self._note(PeerError("stalled", text))
+                self.close()
+            return
+        transport.write(message)
+        self._counts.sent += 1
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def hang_up(self) -> None:
+        """Give the call back to the dialplan, and expect the peer to close.
+
+        The socket is not closed here: closing it under the caller's audio makes the kernel send a
+        reset, which Asterisk takes for a failure, and hangs the caller up.
+        """
+        if self._transport is None or self._hung_up or self.done:
+            return
+        self._transport.write(wire.HANGUP)
+        self._hung_up = True
+        self.done = True
+        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.close)
+
+    def close(self) -> None:
+        """Close the socket now; `closed` follows."""
+        self.done = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _fail(self, error: Exception) -> None:
+        """End this call for a reason, and leave the caller to the dialplan where there is one."""
+        self._note(error)
+        if self._listener is not None:
+            self.hang_up()
+        else:
+            self.close()
+
+    def _note(self, error: Exception) -> None:
+        if self._error is None and not self._hung_up:
+            self._error = error
+            self._outcome = Outcome.PEER_ERROR if isinstance(error, PeerError) else Outcome.ERROR
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,176 @@
+"""The service: listen, admit, drain.
+
+Calls are kept in a plain set of tasks, not in a TaskGroup: one call's failure must never reach
+another. This is the one place where whatever a call did wrong ends up, once per call.
+"""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from audiosocket_agent import __version__, log
+from audiosocket_agent.call.events import Outcome
+from audiosocket_agent.clock import Ticker, monotonic
+from audiosocket_agent.errors import PeerError, StartError
+from audiosocket_agent.health import HealthServer
+from audiosocket_agent.metrics import Metrics
+from audiosocket_agent.model.base import VoiceModel
+from audiosocket_agent.pbx.audiosocket import Leg, LegListener
+from audiosocket_agent.session import Plan, Session
+from audiosocket_agent.tools.registry import Registry
+
+BACKLOG: Final = 128
+POLITE_SECONDS: Final = 15.0
+"""What calls get to end in after the drain: last words (10 s), the phone's tail, the socket."""
+
+_log = log.get(__name__)
+
+
+class Server:
+    """One process's calls. `max_calls` bounds them; further ones go back to the dialplan at once."""
+
+    def __init__(
+        self,
+        model: VoiceModel,
+        tools: Registry,
+        plan: Plan,
+        metrics: Metrics,
+        *,
+        max_calls: int,
+        downlink_rate_hz: int = 0,
+    ) -> None:
+        self._model = model
+        self._tools = tools
+        self._plan = plan
+        self._metrics = metrics
+        self._max_calls = max_calls
+        self._downlink_rate_hz = downlink_rate_hz
+        self._ticker = Ticker()
+        self._listener: asyncio.Server | None = None
+        self._sessions: dict[asyncio.Task[None], Session] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = False
+        self.health = HealthServer(metrics, self.not_ready)
+        metrics.build_info.labels(__version__, model.name).set(1)
+
+    @property
+    def calls(self) -> int:
+        """Calls that are up now."""
+        return len(self._sessions)
+
+    def not_ready(self) -> str:
+        """Why a new call would be refused, or nothing."""
+        if self.draining:
+            return "draining"
+        return "full" if self.calls >= self._max_calls else ""
+
+    async def listen(self, host: str, port: int) -> int:
+        """Accept AudioSocket connections; returns the port. Raises StartError."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(self._leg, host, port, backlog=BACKLOG)
+        except OSError as error:
+            raise StartError(
+                f"AUDIOSOCKET_PORT {host}:{port} cannot be used ({error.strerror or error}); "
+                "is another audiosocket-agent running? Set AUDIOSOCKET_PORT, or stop it"
+            ) from None
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def drain(self, timeout_s: float, hurry: asyncio.Event) -> None:
+        """No new calls; running ones get `timeout_s`, or until `hurry`, and then end politely."""
+        self.draining = True
+        _log.info("draining", calls=self.calls, timeout_s=timeout_s)
+        waits = [asyncio.ensure_future(self._idle.wait()), asyncio.ensure_future(hurry.wait())]
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        for session in list(self._sessions.values()):
+            session.end(Outcome.DRAINED)
+        try:
+            async with asyncio.timeout(POLITE_SECONDS):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.error("calls cut off", calls=self.calls)
+
+    async def stop(self) -> None:
+        """Close everything; calls still up are cut off."""
+        if self._listener is not None:
+            self._listener.close()
+        tasks = list(self._sessions)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.health.stop()
+        self._ticker.close()
+
+    # -- connections ---------------------------------------------------------------------------
+
+    def _leg(self) -> Leg:
+        return Leg(
+            self._ticker,
+            identified=self._admit,
+            lost=self._lost,
+            downlink_rate_hz=self._downlink_rate_hz,
+        )
+
+    def _admit(self, leg: Leg, call_id: uuid.UUID) -> LegListener | None:
+        if reason := self.not_ready():
+            self._metrics.calls_rejected.labels(reason).inc()
+            _log.warning("call refused", call=str(call_id), reason=reason)
+            return None
+        session = Session(call_id, leg, self._model, self._tools, self._plan, self._metrics)
+        task = asyncio.get_running_loop().create_task(self._run(session), name=f"call {call_id}")
+        self._sessions[task] = session
+        task.add_done_callback(self._ended)
+        self._idle.clear()
+        self._metrics.calls_active.set(self.calls)
+        return session
+
+    async def _run(self, session: Session) -> None:
+        try:
+            await session.run()
+        except Exception:  # noqa: BLE001 - a fault of ours: it has ended this call, and ends nothing else
+            _log.exception("call failed")
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._sessions[task]
+        self._metrics.calls_active.set(self.calls)
+        if not self._sessions:
+            self._idle.set()
+
+    def _lost(self, leg: Leg, error: Exception | None) -> None:
+        """A connection that ended before its UUID: a port check (normal), or a broken peer."""
+        counts = leg.take_counts()
+        self._metrics.frames_sent.inc(counts.sent)
+        if error is None:
+            _log.debug("connection without a call", peer=leg.peer)
+            return
+        reason = error.code if isinstance(error, PeerError) else "error"
+        self._metrics.calls_rejected.labels(reason).inc()
+        _log.warning("connection refused", peer=leg.peer, reason=str(error))
+
+
+async def watch_loop(metrics: Metrics, beat: Callable[[], None]) -> None:
+    """Once a second: measure how late the loop runs, and tell the watchdog that it does."""
+    while True:
+        asked = monotonic()
+        await asyncio.sleep(1.0)
+        metrics.loop_lag.observe(max(0.0, monotonic() - asked - 1.0))
+        beat()
+
+
+def notify_systemd(state: str) -> None:
+    """Tell systemd about us (sd_notify(3)); does nothing where there is no systemd."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)
+        sock.sendall(state.encode())

@@ -1,0 +1,119 @@
+"""`audiosocket-agent serve`: settings in, a running service out, and the story of its end.
+
+start     model, port 9092, port 9100, then READY to systemd
+SIGTERM   no new calls; running ones get DRAIN_TIMEOUT
+again     running calls end politely now
+exit 0    when the last call is over
+"""
+
+import asyncio
+import gc
+import signal
+import sys
+from functools import partial
+
+from audiosocket_agent import log
+from audiosocket_agent.audio.vad import SpeechDetector
+from audiosocket_agent.call.machine import Limits
+from audiosocket_agent.config import Settings
+from audiosocket_agent.metrics import Metrics
+from audiosocket_agent.model.base import VoiceModel
+from audiosocket_agent.model.echo import EchoModel
+from audiosocket_agent.server import Server, notify_systemd, watch_loop
+from audiosocket_agent.session import Plan
+from audiosocket_agent.tools.builtin import END_CALL
+from audiosocket_agent.tools.registry import Registry
+
+_log = log.get(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Take calls until SIGTERM or SIGINT. Raises StartError."""
+    listener = log.start(settings.log.level, settings.log.file)
+    try:
+        await _serve(settings)
+    finally:
+        listener.stop()
+
+
+async def _serve(settings: Settings) -> None:
+    metrics = Metrics()
+    server = Server(
+        voice_model(settings),
+        Registry([END_CALL]),
+        plan(settings),
+        metrics,
+        max_calls=settings.max_calls,
+        downlink_rate_hz=settings.audiosocket.downlink_rate,
+    )
+    stop, hurry = _signals()
+    try:
+        port = await server.listen(settings.audiosocket.host, settings.audiosocket.port)
+        metrics_port = await server.health.start(settings.metrics.host, settings.metrics.port)
+        watch = asyncio.create_task(watch_loop(metrics, partial(notify_systemd, "WATCHDOG=1")))
+        gc.freeze()  # what is here now stays: leave it out of every later collection
+        notify_systemd("READY=1")
+        _log.info("ready", audiosocket=port, metrics=metrics_port, model=settings.model)
+        if settings.model == "echo":
+            _say_that_it_is_an_echo(port)
+        await stop.wait()
+        notify_systemd("STOPPING=1")
+        await server.drain(settings.drain_timeout, hurry)
+        watch.cancel()
+    finally:
+        await server.stop()
+    _log.info("stopped")
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """The first SIGTERM or SIGINT sets the one event, the second the other."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, signalled)
+    return stop, hurry
+
+
+def voice_model(settings: Settings) -> VoiceModel:
+    """The model that the settings name."""
+    if settings.model == "echo":
+        return EchoModel()
+    from audiosocket_agent.model.gemini import Features, GeminiModel  # 0.4 s, 50 MB: not for echo
+
+    return GeminiModel(settings.gemini, Features(settings.enable_interruption_handling))
+
+
+def plan(settings: Settings) -> Plan:
+    """The settings as numbers for calls."""
+    vad = settings.vad
+    return Plan(
+        limits=Limits(
+            max_duration_s=settings.max_call_duration,
+            verdict_s=settings.interruption.verdict,
+            interruptions=settings.enable_interruption_handling,
+        ),
+        instructions=settings.agent.instructions,
+        greeting=settings.agent.greeting,
+        detector=partial(
+            SpeechDetector,
+            aggressiveness=vad.aggressiveness,
+            window_ms=round(vad.window * 1000),
+            start_ms=round(vad.speech_threshold * 1000),
+            sustain_ms=round(settings.interruption.speech * 1000),
+            silence_ms=round(vad.silence_threshold * 1000),
+            energy_threshold=vad.energy_threshold,
+        ),
+        gap_fill_s=settings.audiosocket.uplink_gap_fill,
+        model_rate_hz=settings.gemini.input_rate,
+    )
+
+
+def _say_that_it_is_an_echo(port: int) -> None:
+    print(
+        "no GEMINI_API_KEY is set: callers talk to the embedded echo (set it for Gemini). Try it "
+        f"from a second terminal: .venv/bin/audiosocket-agent call --to 127.0.0.1:{port}",
+        file=sys.stderr,
+    )
