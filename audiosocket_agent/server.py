@@ -41,14 +41,16 @@ class Server:
         *,
         max_calls: int,
         downlink_rate_hz: int = 0,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
+        self._clock = clock
         self._model = model
         self._tools = tools
         self._plan = plan
         self._metrics = metrics
         self._max_calls = max_calls
         self._downlink_rate_hz = downlink_rate_hz
-        self._ticker = Ticker()
+        self._ticker = Ticker(clock)
         self._listener: asyncio.Server | None = None
         self._sessions: dict[asyncio.Task[None], Session] = {}
         self._idle = asyncio.Event()
@@ -61,6 +63,10 @@ class Server:
     def calls(self) -> int:
         """Calls that are up now."""
         return len(self._sessions)
+
+    async def idle(self) -> None:
+        """Wait until no call is up."""
+        await self._idle.wait()
 
     def not_ready(self) -> str:
         """Why a new call would be refused, or nothing."""
@@ -85,7 +91,7 @@ class Server:
         """No new calls; running ones get `timeout_s`, or until `hurry`, and then end politely."""
         self.draining = True
         _log.info("draining", calls=self.calls, timeout_s=timeout_s)
-        waits = [asyncio.ensure_future(self._idle.wait()), asyncio.ensure_future(hurry.wait())]
+        waits = [asyncio.ensure_future(self.idle()), asyncio.ensure_future(hurry.wait())]
         await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
@@ -93,7 +99,7 @@ class Server:
             session.end(Outcome.DRAINED)
         try:
             async with asyncio.timeout(POLITE_SECONDS):
-                await self._idle.wait()
+                await self.idle()
         except TimeoutError:
             _log.error("calls cut off", calls=self.calls)
 
@@ -116,6 +122,7 @@ class Server:
             identified=self._admit,
             lost=self._lost,
             downlink_rate_hz=self._downlink_rate_hz,
+            clock=self._clock,
         )
 
     def _admit(self, leg: Leg, call_id: uuid.UUID) -> LegListener | None:
@@ -123,7 +130,9 @@ class Server:
             self._metrics.calls_rejected.labels(reason).inc()
             _log.warning("call refused", call=str(call_id), reason=reason)
             return None
-        session = Session(call_id, leg, self._model, self._tools, self._plan, self._metrics)
+        session = Session(
+            call_id, leg, self._model, self._tools, self._plan, self._metrics, self._clock
+        )
         task = asyncio.get_running_loop().create_task(self._run(session), name=f"call {call_id}")
         self._sessions[task] = session
         task.add_done_callback(self._ended)

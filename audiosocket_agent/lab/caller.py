@@ -23,7 +23,7 @@ import uuid as uuid_module
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple, TypeVar, cast, cast
+from typing import Final, NamedTuple, TypeVar, cast
 
 from audiosocket_agent import wire
 from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND, frame_bytes
@@ -294,7 +294,7 @@ class Call(asyncio.Protocol):
         transport.set_write_buffer_limits(high=0)  # pause_writing: the kernel's buffer is full
         self._connected_at = self._loop.time()
         self._connect_seconds = self._connected_at - self._dialled_at
-        self._transport.write(wire.identity(self.uuid))
+        transport.write(wire.identity(self.uuid))
         self._ticker.join(self._tick)
 
     def data_received(self, data: bytes) -> None:

@@ -12,10 +12,10 @@ Every time is seconds since the connection was made. A duration names what it li
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, Final
 
 from audiosocket_agent.lab.ear import Span
@@ -118,11 +118,12 @@ class CallReport:
         return asdict(self)
 
 
-def turns(said: Iterable[Said], agent: Sequence[Span]) -> tuple[Turn, ...]:
-    """What each utterance that was begun led to, given when the agent spoke."""
-    begun = [words for words in said if not math.isnan(words.begins)]
-    nexts = [words.begins for words in begun[1:]] + [math.inf]
-    return tuple(_turn(words, until, agent) for words, until in zip(begun, nexts, strict=True))
+def turns(said: Sequence[Said], agent: Sequence[Span]) -> tuple[Turn, ...]:
+    """What each utterance led to, given when the agent spoke. All of `said` has begun."""
+    return tuple(
+        _turn(words, following.begins if following else math.inf, agent)
+        for words, following in zip_longest(said, said[1:])
+    )
 
 
 def _turn(words: Said, until: float, agent: Sequence[Span]) -> Turn:

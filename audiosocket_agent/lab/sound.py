@@ -50,7 +50,7 @@ def read_utterances(path: Path, rate_hz: int) -> list[bytes]:
 
 def _read_mono(path: Path, rate_hz: int) -> Samples:
     try:
-        with wave.open(str(path), "rb") as file:
+        with path.open("rb") as raw, wave.open(raw, "rb") as file:
             wrong = _misfit(file)
             if wrong:
                 raise StartError(f"{path}: {wrong}")
@@ -88,7 +88,7 @@ def write_heard(path: Path, sides: Sides, rate_hz: int) -> None:
     for channel, side in enumerate(tracks):
         both[: len(side), channel] = side
     try:
-        with wave.open(str(path), "wb") as file:
+        with path.open("wb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(2)
             file.setsampwidth(SAMPLE_BYTES)
             file.setframerate(rate_hz)

@@ -6,7 +6,7 @@ turns, interruption. So a call to it tests the whole audio path, in both directi
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -35,21 +35,26 @@ _MAX_EVENTS: Final = 1000
 
 
 class EchoModel:
-    """Opens echo sessions. `detector` makes the speech detector for a rate."""
+    """Opens echo sessions."""
 
     name = "echo"
     capabilities = Capabilities(heard_notes=False)
 
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+
     @asynccontextmanager
     async def open(self, setup: SessionSetup, sink: AudioSink) -> AsyncIterator["EchoSession"]:
-        yield EchoSession(sink, assets.speech("echo-greeting") if setup.greeting else b"")
+        greeting = assets.speech("echo-greeting") if setup.greeting else b""
+        yield EchoSession(sink, greeting, self._clock)
 
 
 class EchoSession:
     """One caller and the echo."""
 
-    def __init__(self, sink: AudioSink, greeting: bytes) -> None:
+    def __init__(self, sink: AudioSink, greeting: bytes, clock: Callable[[], float]) -> None:
         self._sink = sink
+        self._clock = clock
         self._greeting = greeting
         self._events: asyncio.Queue[ModelEvent] = asyncio.Queue(_MAX_EVENTS)
         self._utterance: deque[bytes] = deque()
@@ -60,7 +65,7 @@ class EchoSession:
 
     def say(self, pcm: bytes, rate_hz: int) -> None:
         """Speak: all at once, as a model does that is faster than real time."""
-        self._plays_until = monotonic() + len(pcm) / (rate_hz * SAMPLE_BYTES)
+        self._plays_until = self._clock() + len(pcm) / (rate_hz * SAMPLE_BYTES)
         self._sink(pcm, rate_hz)
         self._tell(GenerationEnded())
         self._tell(TurnEnded(spoke=True))
@@ -73,7 +78,7 @@ class EchoSession:
         edges = self._detector.feed(pcm)
         self._trim(MAX_UTTERANCE_SECONDS if self._detector.speaking or edges else PRE_ROLL_SECONDS)
         for edge in edges:
-            if edge is Edge.SUSTAINED and monotonic() < self._plays_until:
+            if edge is Edge.SUSTAINED and self._clock() < self._plays_until:
                 self._plays_until = 0.0
                 self._tell(Interrupted())
             elif edge is Edge.ENDED:

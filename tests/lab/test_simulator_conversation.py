@@ -2,23 +2,20 @@
 
 import base64
 import itertools
-import wave
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-import audiosocket_agent
 from audiosocket_agent.lab.simulator import CLOSES, Behaviour, Pcm, SessionRecord, ToolStep
 from audiosocket_agent.lab.simulator.conversation import Conversation
 from audiosocket_agent.lab.simulator.resumption import HANDLE_SECONDS, Handles
 from audiosocket_agent.lab.simulator.schema import SessionEnd
 from audiosocket_agent.lab.simulator.setup import read_setup
+from tests.lab.utterance import RATE_HZ, SPEECH
 
 FRAME = 0.02
-RATE = 16_000
 
 
 def seconds_of_tone(seconds: float) -> Pcm:
@@ -30,11 +27,7 @@ TERSE = Behaviour(
     greeting=GREETING, reply=REPLY, think_seconds=0.3, speed=4.0, prefix_ms=100, silence_ms=500
 )
 
-with wave.open(str(Path(audiosocket_agent.__file__).parent / "assets/caller.wav")) as file:
-    _CALLER = file.readframes(file.getnframes())
-SPEECH = _CALLER[int(0.2 * RATE) * 2 : int(3.08 * RATE) * 2]
-"""The first utterance, without the silence around it."""
-END_SENSITIVITY = 0.1
+EDGE = 0.1
 """The detector and the ear may differ by so much on where speech begins or ends."""
 
 
@@ -68,7 +61,7 @@ class Call:
         turn = {"role": "user", "parts": [{"text": text}]}
         self.send(client_content={"turns": [turn], "turnComplete": True})
 
-    def hear(self, pcm: bytes, rate: int = RATE) -> None:
+    def hear(self, pcm: bytes, rate: int = RATE_HZ) -> None:
         """The caller's line, in frames of 20 ms, as time goes by."""
         size = int(rate * FRAME) * 2
         for start in range(0, len(pcm), size):
@@ -79,7 +72,7 @@ class Call:
             )
 
     def silence(self, seconds: float) -> None:
-        self.hear(bytes(int(seconds * RATE) * 2))
+        self.hear(bytes(int(seconds * RATE_HZ) * 2))
 
     def wait(self, seconds: float) -> None:
         """Time goes by; the line is not open."""
@@ -147,9 +140,9 @@ def test_the_model_answers_when_the_caller_has_finished() -> None:
     call.silence(3.0)
     assert call.story() == ["audio", "generationComplete", "turnComplete"]
     [turn] = call.record.caller_turns
-    assert turn.first_speech == pytest.approx(1.0, abs=END_SENSITIVITY)
+    assert turn.first_speech == pytest.approx(1.0, abs=EDGE)
     assert turn.onset == pytest.approx(turn.first_speech + 0.08)  # the fifth frame of 20 ms
-    assert turn.last_speech == pytest.approx(ended, abs=END_SENSITIVITY)
+    assert turn.last_speech == pytest.approx(ended, abs=EDGE)
     assert turn.end == pytest.approx(turn.last_speech + 0.5)
     assert call.at("audio") == pytest.approx(turn.last_speech + 0.5 + 0.3)
     assert call.record.speech_ms == pytest.approx(len(SPEECH) / 32, rel=0.15)
@@ -170,8 +163,8 @@ def test_the_setup_says_how_long_speech_and_silence_are() -> None:
 def test_the_caller_is_heard_at_any_rate(rate: int) -> None:
     samples = memoryview(SPEECH).cast("h")
     at_rate = b"".join(
-        samples[nth * RATE // rate].to_bytes(2, "little", signed=True)
-        for nth in range(len(samples) * rate // RATE)
+        samples[nth * RATE_HZ // rate].to_bytes(2, "little", signed=True)
+        for nth in range(len(samples) * rate // RATE_HZ)
     )
     call = Call()
     call.hear(at_rate, rate)
@@ -182,8 +175,8 @@ def test_the_caller_is_heard_at_any_rate(rate: int) -> None:
 
 def test_a_line_that_only_hums_is_no_caller() -> None:
     call = Call()
-    call.hear(b"\x28\x00\xd8\xff" * RATE)  # 2 s of hum, 40 of 32,768
-    call.hear(SPEECH[: int(0.06 * RATE) * 2])  # and a click
+    call.hear(b"\x28\x00\xd8\xff" * RATE_HZ)  # 2 s of hum, 40 of 32,768
+    call.hear(SPEECH[: int(0.06 * RATE_HZ) * 2])  # and a click
     call.silence(1.0)
     assert call.record.caller_turns == []
     assert call.story() == []

@@ -119,6 +119,7 @@ def align(heard: Pcm, reference: Pcm, rate_hz: int, slack_s: float = 1.0) -> Ver
 class _Listener:
     def __init__(self, heard: Pcm, reference: Pcm, rate_hz: int) -> None:
         self.rate = rate_hz
+        self.raw: _Sound = heard.astype(np.float64)
         self.heard = _without_top(heard)
         self.script = _without_top(reference)
         self.window = round(rate_hz * _WINDOW_S)
@@ -145,7 +146,7 @@ class _Listener:
         missing = self._missing(at, offsets)
         cut_at = self._cut(at[-1], offsets[-1])
         if cut_at is not None:
-            missing = [(a, b) for a, b in missing if a < cut_at]
+            missing = [(a, b) for a, b in missing if a + self.block <= cut_at]
         faults = steps + self._replaced(missing, steps, at, offsets)
         return Verdict(
             found=True,
@@ -249,10 +250,9 @@ class _Listener:
         wrong_before = np.concatenate(([0.0], np.cumsum(self._residue(start, end, before))))
         wrong_after = np.concatenate(([0.0], np.cumsum(self._residue(start, end, after))))
         place = start + before + int(np.argmin(wrong_before + wrong_after[-1] - wrong_after))
-        got_in = self.heard[place : place + after - before]
         kind: Kind = "skip"
         if after > before:
-            kind = "gap" if _rms(got_in) < _SILENT_RMS else "repeat"
+            kind = "gap" if self._is_silent(place, place + after - before) else "repeat"
         return Fault(kind, place / self.rate, abs(after - before) * 1000 / self.rate)
 
     def _sound(self, start: int, end: int) -> _Sound:
@@ -260,6 +260,12 @@ class _Listener:
         sound = self.heard[max(start, 0) : max(end, 0)]
         before = min(max(-start, 0), end - start)
         return np.pad(sound, (before, end - start - before - len(sound)))
+
+    def _is_silent(self, start: int, end: int) -> bool:
+        """Whether the ear heard nothing there; the edges are left to ringing filters."""
+        edge = (end - start) // 4
+        middle = self.raw[max(start + edge, 0) : max(end - edge, 0)]
+        return not len(middle) or float(np.sqrt(np.mean(np.square(middle)))) < _SILENT_RMS
 
     def _residue(self, start: int, end: int, offset: int) -> _Sound:
         """Energy of each sample of the ear that the script, at this offset, does not explain."""
@@ -298,9 +304,7 @@ class _Listener:
             start = a + self._nearest(a, at, offsets)
             place = start / self.rate
             if all(abs(place - step.at_s) > 2 * _WINDOW_S + step.ms / 1000 for step in steps):
-                edge = (b - a) // 4  # blocks at the edges are missing in part only
-                silent = _rms(self._sound(start + edge, start + b - a - edge)) < _SILENT_RMS
-                kind: Kind = "gap" if silent else "skip"
+                kind: Kind = "gap" if self._is_silent(start, start + b - a) else "skip"
                 faults.append(Fault(kind, place, (b - a) * 1000 / self.rate))
         return faults
 
@@ -310,17 +314,13 @@ class _Listener:
 
 
 def _without_top(pcm: Pcm) -> _Sound:
-    """The sound up to 0.8 of its band, where resamplers begin to differ."""
+    """The sound up to 0.7 of its band, where resamplers begin to differ."""
     if not len(pcm):
         return np.zeros(0)
     spectrum = np.fft.rfft(pcm.astype(np.float64))
     share = np.linspace(0, 1, len(spectrum))
-    fade = 0.5 + 0.5 * np.cos(np.pi * np.clip((share - 0.8) / 0.05, 0, 1))
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.clip((share - 0.7) / 0.05, 0, 1))
     return np.fft.irfft(spectrum * fade, len(pcm))
-
-
-def _rms(sound: _Sound) -> float:
-    return float(np.sqrt(np.mean(np.square(sound)))) if len(sound) else 0.0
 
 
 def _block_rms(sound: _Sound, size: int) -> _Sound:

@@ -25,8 +25,7 @@ class Stub:
     """An agent that says one thing, at a perfect pace, and then ends the call."""
 
     says: list[bytes]
-    """Messages, 20 ms each."""
-    port: int = 0
+    """Messages, one every 20 ms."""
     heard: list[wire.Message] = field(default_factory=list)
 
     def audio(self) -> dict[int, Pcm]:
@@ -42,15 +41,11 @@ class Stub:
         return "".join(m.digit for m in self.heard if isinstance(m, wire.Digit))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                listening = tasks.create_task(self._listen(reader))
-                await self._speak(writer)
-                listening.cancel()
-        except* ConnectionError:
-            pass  # the caller hung up
-        finally:
-            writer.close()
+        async with asyncio.TaskGroup() as tasks:
+            speaking = tasks.create_task(self._speak(writer))
+            await self._listen(reader)  # to the end: Asterisk closes, whoever hung up
+            speaking.cancel()
+        writer.close()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         decoder = wire.Decoder()
@@ -70,13 +65,17 @@ class Stub:
 @asynccontextmanager
 async def agent_saying(asterisk: Asterisk, pcm: Pcm, rate_hz: int) -> AsyncIterator[Stub]:
     """Stub agents, one per call, at the address the dialplan uses."""
-    frames = pcm[: len(pcm) // (rate_hz // 50) * (rate_hz // 50)].reshape(-1, rate_hz // 50)
-    kind = wire.KIND_OF_RATE[rate_hz]
-    stub = Stub([wire.audio(kind, frame.tobytes()) for frame in frames])
-    async with await asyncio.start_server(stub.serve, "127.0.0.1", 0) as server:
-        stub.port = server.sockets[0].getsockname()[1]
-        await asterisk.send_agents_to(stub.port)
-        yield stub
+    size = rate_hz // 50
+    lead = np.zeros(10 * size, np.int16)  # Dial() drops what arrives before its bridge is up
+    frames = np.concatenate((lead, pcm[: len(pcm) // size * size])).reshape(-1, size)
+    stub = Stub([wire.audio(wire.KIND_OF_RATE[rate_hz], frame.tobytes()) for frame in frames])
+    async with asyncio.TaskGroup() as calls:
+        server = await asyncio.start_server(
+            lambda reader, writer: calls.create_task(stub.serve(reader, writer)), "127.0.0.1", 0
+        )
+        async with server:
+            await asterisk.send_agents_to(server.sockets[0].getsockname()[1])
+            yield stub
 
 
 def silence(seconds: float) -> Pcm:

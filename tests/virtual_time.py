@@ -5,11 +5,12 @@ takes a fraction of a second, and its times come out the same on a busy machine.
 """
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
 
-T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -25,7 +26,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Use by `run`."""
+    """Its `time` begins at 0."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -39,7 +40,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._jumping.now += seconds
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Like asyncio.run, in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+def in_virtual_time(
+    test: Callable[P, Coroutine[Any, Any, None]],
+) -> Callable[P, None]:
+    """Run an async test on a VirtualLoop."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run

@@ -1,0 +1,321 @@
+"""The call machine, read as transcripts: what happens, when, and what is done about it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiosocket_agent.call.commands import (
+    Answered,
+    BargedIn,
+    Command,
+    DropReply,
+    Finish,
+    Greeted,
+    HangUp,
+    PausePlayout,
+    ResumePlayout,
+    Verdict,
+)
+from audiosocket_agent.call.events import (
+    AgentEnds,
+    CallerSpoke,
+    CallerSustained,
+    DurationReached,
+    EndOrdered,
+    Event,
+    FarewellDue,
+    Interrupted,
+    LegClosed,
+    ModelFailed,
+    ModelReady,
+    Outcome,
+    ReplyPlayed,
+    ReplyStarted,
+    TailPlayed,
+    TurnEnded,
+    VerdictDue,
+)
+from audiosocket_agent.call.machine import Call, Limits, State
+
+LIMITS = Limits(max_duration_s=60.0, verdict_s=0.4, farewell_s=10.0, tail_s=0.22)
+CALLER_LEFT = LegClosed(Outcome.CALLER_HANGUP)
+UNPROMPTED = ReplyStarted(None)
+
+
+def accepted(limits: Limits = LIMITS) -> Call:
+    return Call(limits, now=0.0)
+
+
+def state_of(call: Call) -> State:
+    return call.state
+
+
+def speaking(limits: Limits = LIMITS) -> Call:
+    """A call whose greeting began at 1.0."""
+    call = accepted(limits)
+    assert call.receive(ModelReady(), 0.6) == []
+    assert call.receive(UNPROMPTED, 1.0) == [Greeted(1.0)]  # 1.0 - 0.0: since accept
+    return call
+
+
+def paused() -> Call:
+    """A call whose greeting was paused by a sound at 2.0."""
+    call = speaking()
+    assert call.receive(CallerSpoke(), 2.0) == [PausePlayout()]
+    return call
+
+
+def test_a_call_from_ring_to_goodbye() -> None:
+    call = accepted()
+    assert state_of(call) is State.OPENING
+    call.receive(ModelReady(), 0.5)
+    assert state_of(call) is State.LISTENING
+    assert call.receive(UNPROMPTED, 0.8) == [Greeted(0.8)]
+    assert call.receive(ReplyPlayed(), 3.0) == []
+    assert state_of(call) is State.LISTENING
+    assert call.receive(CallerSpoke(), 4.0) == []  # nobody is interrupted
+    assert call.receive(CallerSustained(), 4.2) == []
+    assert call.receive(ReplyStarted(0.7), 6.0) == [Answered(0.7)]
+    assert call.receive(ReplyPlayed(), 9.0) == []
+    assert call.receive(CALLER_LEFT, 9.5) == [Finish(Outcome.CALLER_HANGUP)]
+    assert state_of(call) is State.OVER
+    assert call.next_deadline() is None
+
+
+def test_a_reply_nobody_asked_for_counts_as_no_answer() -> None:
+    call = speaking()
+    call.receive(ReplyPlayed(), 2.0)
+    assert call.receive(UNPROMPTED, 8.0) == []
+
+
+def test_the_model_confirms_an_interruption() -> None:
+    call = paused()
+    dropped = [DropReply(), BargedIn(Verdict.CONFIRMED)]
+    assert call.receive(Interrupted(), 2.2) == dropped
+    assert state_of(call) is State.LISTENING
+    assert call.elapse(2.4) == []  # the verdict is no longer due
+
+
+def test_sustained_speech_confirms_an_interruption() -> None:
+    call = paused()
+    assert call.receive(CallerSustained(), 2.19) == [DropReply(), BargedIn(Verdict.CONFIRMED)]
+    assert call.receive(Interrupted(), 2.5) == []  # the model agrees, late
+
+
+def test_a_cough_pauses_and_the_reply_goes_on() -> None:
+    call = paused()
+    assert call.next_deadline() == 2.4  # 2.0 + 0.4
+    assert call.elapse(2.39) == []
+    assert call.elapse(2.4) == [ResumePlayout(), BargedIn(Verdict.RESUMED)]
+    assert state_of(call) is State.SPEAKING
+    assert call.receive(ReplyPlayed(), 5.0) == []
+
+
+def test_the_model_may_notice_first() -> None:
+    call = speaking()
+    assert call.receive(Interrupted(), 2.0) == [DropReply(), BargedIn(Verdict.MODEL)]
+
+
+def test_interruptions_can_be_switched_off() -> None:
+    call = speaking(replace(LIMITS, interruptions=False))
+    assert call.receive(CallerSpoke(), 2.0) == []
+    assert call.receive(Interrupted(), 2.1) == []
+    assert state_of(call) is State.SPEAKING
+
+
+def test_the_agent_ends_the_call_after_its_last_words() -> None:
+    call = speaking()
+    assert call.receive(AgentEnds(), 2.0) == []
+    assert call.receive(TurnEnded(), 2.5) == []  # all is said, not all is heard
+    assert call.receive(ReplyPlayed(), 4.0) == []
+    assert call.next_deadline() == 4.22  # the last frame left at 4.0; 20 ms + 200 ms
+    assert call.elapse(4.22) == [HangUp()]
+    assert call.receive(CALLER_LEFT, 4.23) == [Finish(Outcome.AGENT_HANGUP)]
+
+
+def test_the_agent_may_ask_for_the_end_before_its_last_words() -> None:
+    call = speaking()
+    call.receive(ReplyPlayed(), 2.0)
+    assert call.receive(AgentEnds(), 2.0) == []
+    assert state_of(call) is State.ENDING  # it has yet to say goodbye
+    assert call.receive(ReplyStarted(0.9), 2.6) == [Answered(0.9)]
+    assert call.receive(TurnEnded(), 3.0) == []
+    assert state_of(call) is State.ENDING
+    assert call.receive(ReplyPlayed(), 4.0) == []
+    assert state_of(call) is State.TAIL
+
+
+def test_a_turn_without_words_ends_the_call_too() -> None:
+    call = speaking()
+    call.receive(ReplyPlayed(), 2.0)
+    call.receive(AgentEnds(), 3.0)
+    assert call.receive(TurnEnded(), 3.1) == []
+    assert call.elapse(3.1) == [HangUp()]  # what was said left at 2.0, long played
+
+
+def test_a_caller_who_says_goodbye_too_does_not_cut_the_agents() -> None:
+    call = speaking()
+    call.receive(AgentEnds(), 2.0)
+    assert call.receive(CallerSpoke(), 2.1) == []
+    assert call.receive(Interrupted(), 2.3) == []
+    assert state_of(call) is State.ENDING
+
+
+def test_last_words_have_an_end() -> None:
+    call = speaking()
+    call.receive(EndOrdered(Outcome.DRAINED), 2.0)
+    assert call.next_deadline() == 12.0
+    assert call.elapse(12.0) == [DropReply()]
+    assert call.elapse(12.22) == [HangUp()]
+
+
+def test_a_sentence_paused_by_a_sound_is_finished_before_an_ordered_end() -> None:
+    call = paused()
+    assert call.receive(EndOrdered(Outcome.DRAINED), 2.1) == [ResumePlayout()]
+    assert state_of(call) is State.ENDING
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome"),
+    [
+        (EndOrdered(Outcome.DRAINED), Outcome.DRAINED),
+        (ModelFailed(), Outcome.MODEL_FAILED),
+        (DurationReached(), Outcome.MAX_DURATION),
+    ],
+)
+def test_an_end_in_silence_hangs_up_at_once(event: Event, outcome: Outcome) -> None:
+    for before in (accepted(), listening()):
+        before.receive(event, 5.0)
+        assert before.elapse(5.0) == [HangUp()]
+        assert before.receive(CALLER_LEFT, 5.1) == [Finish(outcome)]
+
+
+def test_a_call_has_a_longest_duration() -> None:
+    call = speaking()
+    assert call.next_deadline() == 60.0
+    assert call.elapse(60.0) == []
+    assert state_of(call) is State.ENDING  # the sentence may be finished
+    call.receive(ReplyPlayed(), 61.0)
+    assert call.elapse(61.22) == [HangUp()]
+    assert call.receive(CALLER_LEFT, 61.3) == [Finish(Outcome.MAX_DURATION)]
+
+
+def test_deadlines_that_come_together_are_taken_in_order() -> None:
+    call = speaking()
+    assert call.receive(CallerSpoke(), 59.8) == [PausePlayout()]  # a verdict would be due at 60.2
+    assert call.elapse(61.0) == [ResumePlayout()]  # but at 60.0 the end was decided
+    assert state_of(call) is State.ENDING
+
+
+def test_a_model_that_fails_mid_sentence_is_heard_out() -> None:
+    call = speaking()
+    assert call.receive(ModelFailed(), 2.0) == []
+    assert state_of(call) is State.ENDING
+    call.receive(ReplyPlayed(), 3.0)
+    assert call.elapse(3.22) == [HangUp()]
+
+
+def test_a_model_that_fails_while_its_goodbye_is_awaited() -> None:
+    call = speaking()
+    call.receive(ReplyPlayed(), 2.0)
+    call.receive(AgentEnds(), 2.0)
+    call.receive(ModelFailed(), 2.5)
+    assert call.elapse(2.5) == [HangUp()]
+    assert call.receive(CALLER_LEFT, 2.6) == [Finish(Outcome.AGENT_HANGUP)]
+
+
+def test_a_caller_who_leaves_during_last_words_is_the_one_who_hung_up() -> None:
+    call = speaking()
+    call.receive(AgentEnds(), 2.0)
+    assert call.receive(CALLER_LEFT, 2.5) == [Finish(Outcome.CALLER_HANGUP)]
+
+
+def listening() -> Call:
+    call = speaking()
+    call.receive(ReplyPlayed(), 2.0)
+    return call
+
+
+def ending() -> Call:
+    call = speaking()
+    call.receive(AgentEnds(), 2.0)
+    return call
+
+
+def in_tail() -> Call:
+    call = listening()
+    call.receive(EndOrdered(Outcome.DRAINED), 2.1)
+    return call
+
+
+def hung_up() -> Call:
+    call = in_tail()
+    assert call.elapse(3.0) == [HangUp()]
+    return call
+
+
+def over() -> Call:
+    call = speaking()
+    call.receive(CALLER_LEFT, 2.0)
+    return call
+
+
+IN_STATE: dict[State, Callable[[], Call]] = {
+    State.OPENING: accepted,
+    State.LISTENING: listening,
+    State.SPEAKING: speaking,
+    State.PAUSED: paused,
+    State.ENDING: ending,
+    State.TAIL: in_tail,
+    State.HUNG_UP: hung_up,
+    State.OVER: over,
+}
+EVENTS: tuple[Event, ...] = (
+    ModelReady(),
+    ModelFailed(),
+    UNPROMPTED,
+    ReplyStarted(0.5),
+    ReplyPlayed(),
+    TurnEnded(),
+    Interrupted(),
+    CallerSpoke(),
+    CallerSustained(),
+    AgentEnds(),
+    EndOrdered(Outcome.DRAINED),
+    LegClosed(Outcome.PEER_ERROR),
+    VerdictDue(),
+    FarewellDue(),
+    TailPlayed(),
+    DurationReached(),
+)
+
+
+@pytest.mark.parametrize("state", State)
+def test_each_state_can_be_reached(state: State) -> None:
+    assert IN_STATE[state]().state is state
+
+
+@given(st.sampled_from(State), st.lists(st.sampled_from(EVENTS), max_size=12))
+def test_any_state_takes_any_event_and_always_comes_to_an_end(
+    state: State, events: list[Event]
+) -> None:
+    call, now, commands = IN_STATE[state](), 3.0, list[Command]()
+    for event in events:
+        now += 0.1
+        commands += call.receive(event, now)
+    while (deadline := call.next_deadline()) is not None:  # time alone brings a call to its hangup
+        assert deadline < now + LIMITS.max_duration_s + LIMITS.farewell_s
+        now = max(now, deadline)
+        commands += call.elapse(now)
+    commands += call.receive(CALLER_LEFT, now)
+    assert state_of(call) is State.OVER
+    assert call.receive(CALLER_LEFT, now) == []  # a call ends once
+    finishes = [command for command in commands if isinstance(command, Finish)]
+    assert len(finishes) == (state is not State.OVER)
+    assert commands.count(HangUp()) <= 1
+    if HangUp() in commands:
+        spoken_after = commands[commands.index(HangUp()) :]
+        assert not any(isinstance(c, (ResumePlayout, PausePlayout)) for c in spoken_after)

@@ -1,0 +1,70 @@
+"""The service as tests run it: everything real but the model, on a free port, in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from audiosocket_agent.audio.vad import SpeechDetector
+from audiosocket_agent.call.machine import Limits
+from audiosocket_agent.lab.caller import Call
+from audiosocket_agent.metrics import PREFIX, Metrics
+from audiosocket_agent.model.base import VoiceModel
+from audiosocket_agent.server import Server
+from audiosocket_agent.session import Plan
+from audiosocket_agent.tools.builtin import END_CALL
+from audiosocket_agent.tools.registry import Registry, Tool
+
+HOST = "127.0.0.1"
+PLAN = Plan(Limits(), "Be brief.", "Greet the caller.", SpeechDetector)
+
+
+@dataclass
+class House:
+    """A running service and its port."""
+
+    server: Server
+    metrics: Metrics
+    port: int
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of one sample; 0 where it was never counted."""
+        return self.metrics.registry.get_sample_value(PREFIX + name, labels) or 0.0
+
+    async def is_empty(self, within: float = 2.0) -> None:
+        """Wait until the last call is over. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            await self.server.idle()
+
+    def call(self, rate_hz: int = 8_000) -> Any:
+        """A caller, as an async context manager."""
+        return Call.connect(HOST, self.port, rate_hz=rate_hz)
+
+
+@asynccontextmanager
+async def house(
+    model: VoiceModel,
+    *,
+    limits: Limits | None = None,
+    tools: Iterable[Tool] = (END_CALL,),
+    max_calls: int = 100,
+    downlink_rate_hz: int = 0,
+    **plan: Any,
+) -> AsyncIterator[House]:
+    """The service, for as long as the block lasts; the loop's clock is its clock."""
+    metrics = Metrics()
+    server = Server(
+        model,
+        Registry(tools),
+        replace(PLAN, limits=limits or Limits(), **plan),
+        metrics,
+        max_calls=max_calls,
+        downlink_rate_hz=downlink_rate_hz,
+        clock=asyncio.get_running_loop().time,
+    )
+    port = await server.listen(HOST, 0)
+    try:
+        yield House(server, metrics, port)
+    finally:
+        await server.stop()
