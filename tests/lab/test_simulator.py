@@ -447,9 +447,11 @@ def raw(
     key: str = "any",
 ) -> connect:
     """A client that is not the SDK, and may send what it likes."""
+    trust = ssl.create_default_context(cafile=simulator.ca_file)
+    trust.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 does unasked
     return connect(
         f"wss://localhost:{simulator.port}{path}",
-        ssl=ssl.create_default_context(cafile=simulator.ca_file),
+        ssl=trust,
         additional_headers={"x-goog-api-key": key} if key else {},
         proxy=None,
     )

@@ -31,6 +31,10 @@ EDGE = 0.1
 """The detector and the ear may differ by so much on where speech begins or ends."""
 
 
+AUDIO = {"data": "AAA=", "mime_type": "audio/pcm;rate=16000"}
+"""One sample."""
+
+
 class Call:
     """A conversation, its clock, and what it sent when."""
 
@@ -242,6 +246,31 @@ def test_a_model_that_takes_history_only_as_a_seed() -> None:
         Call(model="gemini-3.1-flash-live-preview").say("greet the caller")
 
 
+def test_one_message_may_carry_several_inputs() -> None:
+    call = Call()
+    call.send(realtime_input={"audio": AUDIO, "text": "hello?"})
+    call.wait(0.31)
+    assert (call.record.audio_bytes, call.record.texts) == (2, ["hello?"])
+    assert call.story() == ["audio"]
+
+
+def test_the_context_may_change_on_the_way() -> None:
+    call = Call()
+    instruction = {"parts": [{"text": "Be brief from now on."}]}
+    call.send(context_update={"system_instruction": instruction})
+    assert call.record.context_updates == [{"systemInstruction": instruction}]
+    assert call.story() == []
+
+
+def test_vertex_tells_of_activity_where_asked() -> None:
+    call = Call(vertex=True, explicitVadSignal=True)
+    call.hear(SPEECH)
+    call.silence(0.6)
+    start, end = call.all("voiceActivity")
+    assert start == {"type": "ACTIVITY_START", "audioOffset": "0.10s"}
+    assert end["type"] == "ACTIVITY_END"
+
+
 # ---- interruption ------------------------------------------------------------------------------
 
 
@@ -279,13 +308,17 @@ def test_a_caller_who_goes_on_is_not_answered_in_between() -> None:
 
 
 def test_the_setup_may_forbid_interruption() -> None:
-    call = Call(realtimeInputConfig={"activityHandling": "NO_INTERRUPTION"})
+    behaviour = Behaviour(greeting=seconds_of_tone(8.0), reply=REPLY)
+    call = Call(behaviour, realtimeInputConfig={"activityHandling": "NO_INTERRUPTION"})
     call.say()
     call.wait(0.3)
-    call.hear(SPEECH[: len(SPEECH) // 4])
-    call.silence(3.0)
+    call.hear(SPEECH)
+    call.silence(8.0)
     spoken = ["audio", "generationComplete", "turnComplete"]
     assert call.story() == spoken * 2
+    greeting, reply = call.record.model_turns
+    assert greeting.turn_complete is not None
+    assert reply.first_chunk == pytest.approx(greeting.turn_complete + 0.3)
 
 
 def test_messages_may_carry_several_fields() -> None:
@@ -436,6 +469,19 @@ def test_a_tool_that_does_not_block(scheduling: dict[str, str], then: list[str])
     assert call.story()[3:] == then
 
 
+def test_a_result_may_wait_for_the_end_of_a_reply() -> None:
+    behaviour = with_tool(before=seconds_of_tone(4.0), after=GOODBYE)
+    call = Call(behaviour, tools=declared("end_call", "NON_BLOCKING"))
+    call.hear(SPEECH)
+    call.silence(2.0)
+    assert call.story() == ["audio", "toolCall", "generationComplete"]
+    [wanted] = call.record.tool_calls
+    call.send(tool_response={"functionResponses": [{"id": wanted["id"], "response": {}}]})
+    call.wait(5.0)
+    assert call.story()[3:] == ["turnComplete", "audio", "generationComplete", "turnComplete"]
+    assert [turn.started_by for turn in call.record.model_turns] == ["speech", "tool"]
+
+
 # ---- resumption --------------------------------------------------------------------------------
 
 
@@ -577,8 +623,6 @@ def test_faults_have_names() -> None:
 
 
 # ---- what a client may not send ----------------------------------------------------------------
-
-AUDIO = {"data": "AAA=", "mime_type": "audio/pcm;rate=16000"}
 
 
 @pytest.mark.parametrize(

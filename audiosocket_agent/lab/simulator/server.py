@@ -37,6 +37,10 @@ CLOSE_SECONDS: Final = 1.0
 MESSAGE_BYTES: Final = 1 << 20
 """The largest message taken, a websockets default; a minute of audio at 8 kHz is as large."""
 
+TIMER_GRAIN_SECONDS: Final = 0.001
+"""uvloop's timers count whole milliseconds and may be early by one: without this, half of all
+wake-ups (measured, 100 sessions) find nothing due yet."""
+
 _LOG: Final = logging.getLogger(__name__)
 _LOG.setLevel(logging.WARNING)  # below, websockets logs the beginning of every message
 
@@ -261,7 +265,8 @@ async def _write(connection: _Connection, conversation: Conversation) -> None:
         await _flush(connection, conversation)
         timer = None
         if conversation.deadline < math.inf:
-            timer = loop.call_later(max(0.0, conversation.deadline - monotonic()), woken.set)
+            delay = max(0.0, conversation.deadline - monotonic()) + TIMER_GRAIN_SECONDS
+            timer = loop.call_later(delay, woken.set)
         try:
             await woken.wait()
         finally:

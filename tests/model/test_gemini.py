@@ -1,0 +1,357 @@
+"""Gemini Live: the real google-genai over real TLS to the simulator, by the fast path and by the SDK's
+own. What only the service itself could show is not shown here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from audiosocket_agent import assets
+from audiosocket_agent.call.tool import ToolSpec
+from audiosocket_agent.config import Gemini
+from audiosocket_agent.errors import ModelError
+from audiosocket_agent.lab.simulator import CLOSES, Behaviour, Pcm, Simulator, ToolStep
+from audiosocket_agent.model import base
+from audiosocket_agent.model.gemini import Features, GeminiModel, GeminiSession
+from tests.scripted import tone
+
+BOTH_PATHS = pytest.mark.parametrize("fast_path", [True, False], ids=["fast", "sdk"])
+QUICK = Behaviour(
+    connect_delay_seconds=0.0,
+    think_seconds=0.02,
+    speed=0,
+    greeting=Pcm(tone(0.5), 24_000),
+    reply=Pcm(tone(0.4, 600.0), 24_000),
+)
+TOOL = ToolSpec(
+    "find",
+    "Find a thing.",
+    {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]},
+)
+SETUP = base.SessionSetup("Be brief.", "Greet the caller.", (TOOL,))
+
+
+class Talk:
+    """A session being read, and what it has brought."""
+
+    def __init__(self) -> None:
+        self.session: GeminiSession
+        self.audio = bytearray()
+        self.rates: set[int] = set()
+        self.events: list[base.ModelEvent] = []
+        self.error: ModelError | None = None
+        self._news = asyncio.Condition()
+
+    def take(self, pcm: bytes, rate_hz: int) -> None:
+        self.audio += pcm
+        self.rates.add(rate_hz)
+
+    async def read(self) -> None:
+        try:
+            async for event in self.session.events():
+                async with self._news:
+                    self.events.append(event)
+                    self._news.notify_all()
+        except ModelError as error:
+            async with self._news:
+                self.error = error
+                self._news.notify_all()
+
+    async def until(self, kind: type[base.ModelEvent], count: int = 1) -> base.ModelEvent:
+        async with asyncio.timeout(5.0), self._news:
+            await self._news.wait_for(lambda: len(self.of(kind)) >= count)
+        return self.of(kind)[count - 1]
+
+    async def lost(self) -> ModelError:
+        async with asyncio.timeout(5.0), self._news:
+            await self._news.wait_for(lambda: self.error)
+        assert self.error is not None
+        return self.error
+
+    def of(self, kind: type[base.ModelEvent]) -> list[base.ModelEvent]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def says(self, pcm: bytes, rate_hz: int = 16_000) -> None:
+        """Speak at once what takes a caller seconds; the simulator counts samples, not time."""
+        step = rate_hz // 50 * 2
+        for at in range(0, len(pcm), step):
+            self.session.send_audio(pcm[at : at + step], rate_hz)
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def make(simulator: Simulator, *, interruptions: bool = True, **settings: Any) -> GeminiModel:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", simulator.base_url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(simulator.ca_file))
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+        return GeminiModel(
+            Gemini.model_validate({"api_key": "simulated", **settings}), Features(interruptions)
+        )
+
+    return make
+
+
+@asynccontextmanager
+async def talk(model: GeminiModel, setup: base.SessionSetup = SETUP) -> AsyncIterator[Talk]:
+    talking = Talk()
+    async with model.open(setup, talking.take) as session:
+        talking.session = session
+        reading = asyncio.create_task(talking.read())
+        try:
+            yield talking
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+
+# -- a conversation ------------------------------------------------------------------------------
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("dressed", ["", "merge", "pretty", "binary"])
+async def test_a_conversation(model: Any, fast_path: bool, dressed: str) -> None:
+    behaviour = Behaviour(
+        connect_delay_seconds=0.0,
+        think_seconds=0.02,
+        speed=0,
+        greeting=QUICK.greeting,
+        reply=QUICK.reply,
+        merge=dressed == "merge",
+        faults=frozenset({dressed} & {"pretty", "binary"}),
+    )
+    async with Simulator(behaviour) as simulator:
+        async with talk(model(simulator, fast_path=fast_path)) as call:
+            await call.until(base.TurnEnded)
+            assert bytes(call.audio) == tone(0.5)  # once, whichever path took it
+            await call.says(assets.speech("caller")[: 16_000 * 2 * 3] + bytes(32_000))
+            ended = await call.until(base.TurnEnded, 2)
+            assert ended == base.TurnEnded(spoke=True)
+            assert bytes(call.audio) == tone(0.5) + tone(0.4, 600.0)
+            assert call.rates == {24_000}
+            said = [(e.speaker, bool(e.text)) for e in call.of(base.Transcript)]  # type: ignore[union-attr]
+            assert ("caller", True) in said
+            assert ("agent", True) in said
+            assert len(call.of(base.GenerationEnded)) == 2
+            usage = await call.until(base.Usage, 2)
+            assert isinstance(usage, base.Usage)
+            assert {way for way, _ in usage.tokens} == {"in", "out"}
+            assert (call.session.connection is not None) == fast_path
+        [record] = simulator.sessions
+        assert record.audio_rate_hz == 16_000
+        assert record.speech_ms > 1_500
+        await heard(simulator, lambda record: record.close_code == 1000)
+
+
+@BOTH_PATHS
+async def test_8_khz_goes_up_as_it_is(model: Any, fast_path: bool) -> None:
+    frames = tone(0.2, rate_hz=8_000)
+    async with Simulator(QUICK) as simulator:
+        async with talk(model(simulator, fast_path=fast_path)) as call:
+            await call.until(base.TurnEnded)
+            await call.says(frames, 8_000)
+            call.session.end_audio()
+            await heard(simulator, lambda record: record.audio_stream_ends == 1)
+        [record] = simulator.sessions
+        assert record.audio_rate_hz == 8_000
+        assert bytes(record.audio) == frames
+
+
+@BOTH_PATHS
+async def test_the_caller_interrupts(model: Any, fast_path: bool) -> None:
+    behaviour = Behaviour(
+        connect_delay_seconds=0.0, think_seconds=0.02, greeting=Pcm(tone(30.0), 24_000)
+    )
+    async with Simulator(behaviour) as simulator:
+        async with talk(model(simulator, fast_path=fast_path)) as call:
+            await call.until(base.Transcript)
+            await call.says(assets.speech("caller")[:64_000])
+            await call.until(base.Interrupted)
+            await call.until(base.TurnEnded)
+            assert not call.of(base.GenerationEnded)
+            call.session.note_heard(1_260)
+            await heard(simulator, lambda record: len(record.contents) == 2)
+        note = simulator.sessions[0].contents[1]
+        assert "1.3 s" in str(note)
+        assert not note.get("turnComplete")  # a note, not a turn that wants an answer
+
+
+@BOTH_PATHS
+async def test_a_tool_is_called_and_answered(model: Any, fast_path: bool) -> None:
+    behaviour = Behaviour(
+        connect_delay_seconds=0.0,
+        think_seconds=0.02,
+        speed=0,
+        greeting=QUICK.greeting,
+        tools=(ToolStep(1, "find", {"what": "it"}, after=Pcm(tone(0.3), 24_000)),),
+    )
+    async with Simulator(behaviour) as simulator:
+        async with talk(model(simulator, fast_path=fast_path)) as call:
+            await call.until(base.TurnEnded)
+            await call.says(assets.speech("caller")[: 16_000 * 2 * 3] + bytes(32_000))
+            wanted = await call.until(base.ToolCall)
+            assert isinstance(wanted, base.ToolCall)
+            assert (wanted.name, dict(wanted.arguments)) == ("find", {"what": "it"})
+            before = len(call.audio)
+            call.session.send_tool_result(wanted, {"output": "found"})
+            await call.until(base.TurnEnded, 2)
+            assert len(call.audio) - before == len(tone(0.3))
+        [response] = simulator.sessions[0].tool_responses
+        assert response["response"] == {"output": "found"}
+        assert response["id"] == wanted.id
+
+
+# -- the setup -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gemini-3.8-live",
+        "gemini-3.1-flash-live-preview",
+        "gemini-2.5-flash-native-audio-preview-12-2025",
+    ],
+)
+async def test_every_known_model_accepts_our_setup_and_greets(model: Any, name: str) -> None:
+    async with Simulator(QUICK) as simulator:
+        async with talk(model(simulator, live_model=name, language="hi-IN")) as call:
+            await call.until(base.TurnEnded)
+            call.session.note_heard(500)
+            call.session.end_audio()
+            await heard(simulator, lambda record: record.audio_stream_ends == 1)
+        [record] = simulator.sessions
+        realtime = name == "gemini-3.1-flash-live-preview"
+        assert (len(record.texts), len(record.contents)) == ((1, 0) if realtime else (0, 2))
+
+
+async def test_the_setup_says_what_the_settings_say(model: Any) -> None:
+    async with Simulator(QUICK) as simulator:
+        wanted = model(
+            simulator,
+            interruptions=False,
+            voice="Puck",
+            temperature=0.5,
+            start_sensitivity="low",
+            end_sensitivity="high",
+            silence_duration=0.7,
+            compression_trigger=9000,
+            compression_target=4000,
+        )
+        async with talk(wanted) as call:
+            await call.until(base.TurnEnded)
+        setup = str(simulator.sessions[0].setup)
+        for said in (
+            "Be brief.",
+            "Puck",
+            "START_SENSITIVITY_LOW",
+            "END_SENSITIVITY_HIGH",
+            "700",
+            "9000",
+            "4000",
+            "NO_INTERRUPTION",
+            "'find'",
+            "BLOCKING",
+            "0.5",
+        ):
+            assert said in setup
+
+
+async def test_without_a_greeting_the_model_waits(model: Any) -> None:
+    async with Simulator(QUICK) as simulator:
+        async with talk(model(simulator), base.SessionSetup("Be brief.", "")) as call:
+            await asyncio.sleep(0.1)
+            assert not call.audio
+        assert not simulator.sessions[0].contents
+
+
+# -- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "retryable"),
+    [
+        ("http-403", "403", False),
+        ("http-429", "429", True),
+        ("http-503", "503", True),
+        ("reset", "unreachable", True),
+        ("silent", "timeout", True),
+        ("no-setup-complete", "timeout", True),
+        ("close-before-setup", "1011", True),
+        ("close-at-setup", "1011", True),
+    ],
+)
+async def test_a_session_that_cannot_be_had(
+    model: Any, fault: str, code: str, retryable: bool
+) -> None:
+    behaviour = Behaviour(faults=frozenset({fault}))
+    async with Simulator(behaviour) as simulator:
+        with pytest.raises(ModelError) as refused:
+            async with talk(model(simulator, setup_timeout=0.5)):
+                pass
+    assert (refused.value.code, refused.value.retryable) == (code, retryable)
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize(
+    ("fault", "close", "code", "retryable"),
+    [
+        ("close", "cancelled", "1000", True),
+        ("close", "abort", "1006", True),
+        ("close", "invalid", "1007", False),
+        ("close", "unsupported", "1008", False),
+        ("close", "deadline", "1011", True),
+        ("malformed-json", "internal", "bad_message", True),
+        ("unknown-message", "internal", "bad_message", True),
+        ("error-message", "internal", "bad_message", True),
+    ],
+)
+async def test_a_session_that_is_lost(
+    model: Any, fast_path: bool, fault: str, close: str, code: str, retryable: bool
+) -> None:
+    behaviour = Behaviour(
+        connect_delay_seconds=0.0,
+        faults=frozenset({fault}),
+        fault_after_seconds=0.1,
+        close=CLOSES[close],
+    )
+    async with Simulator(behaviour) as simulator:
+        async with talk(model(simulator, fast_path=fast_path)) as call:
+            error = await call.lost()
+            assert (error.code, error.retryable) == (code, retryable)
+            call.session.send_audio(bytes(320), 8_000)  # nobody hears it, and it harms nobody
+
+
+async def test_nobody_there(model: Any) -> None:
+    async with Simulator(QUICK) as simulator:
+        gone = model(simulator)
+    with pytest.raises(ModelError) as refused:
+        async with talk(gone):
+            pass
+    assert refused.value.code == "unreachable"
+
+
+async def test_a_fault_of_ours_is_not_taken_for_the_models(model: Any) -> None:
+    async with Simulator(QUICK) as simulator:
+        with pytest.raises(KeyError):
+            async with talk(model(simulator)):
+                raise KeyError("ours")
+
+
+async def test_audio_for_a_model_that_does_not_read_is_dropped_at_a_bound(model: Any) -> None:
+    async with Simulator(QUICK) as simulator:
+        async with talk(model(simulator)) as call:
+            await call.until(base.TurnEnded)
+            connection = call.session.connection
+            assert connection is not None
+            for _ in range(30_000):  # 28 MB at once: more than the kernel takes off us
+                call.session.send_audio(bytes(640), 16_000)
+            assert connection.dropped > 0
+
+
+async def heard(simulator: Simulator, condition: Any) -> None:
+    """Wait until the simulator's only session is so."""
+    async with asyncio.timeout(5.0):
+        while not condition(simulator.sessions[0]):  # noqa: ASYNC110 - another side's state
+            await asyncio.sleep(0.01)
