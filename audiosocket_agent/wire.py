@@ -14,6 +14,7 @@ little-endian mono; its kind tells the rate. A message carries one frame of the 
 """
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -105,16 +106,16 @@ class Decoder:
         self._pending = b""
         self._identified = False
 
-    def feed(self, data: bytes) -> list[Message]:
-        """Take the next bytes of the stream and return the messages they complete.
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take the next bytes of the stream; gives the messages they complete, one by one, so that
+        those before a mistake are not lost by it. To be iterated to its end.
 
         At most one unfinished message is kept, so at most `max_audio_bytes` + 3 bytes.
         Raises PeerError at the first header or payload that breaks the protocol; the stream has no
         meaning after that.
         """
-        if self._pending:
-            data = self._pending + data
-        messages: list[Message] = []
+        data = self._pending + data if self._pending else data
+        self._pending = b""
         start, end = 0, len(data)
         while end - start >= HEADER_BYTES:
             kind = data[start]
@@ -123,10 +124,9 @@ class Decoder:
             stop = start + HEADER_BYTES + length
             if stop > end:
                 break
-            messages.append(self._message(kind, data[start + HEADER_BYTES : stop]))
+            yield self._message(kind, data[start + HEADER_BYTES : stop])
             start = stop
         self._pending = data[start:]
-        return messages
 
     @property
     def mid_message(self) -> bool:

@@ -102,6 +102,7 @@ class Call(asyncio.Protocol):
         self._story = Story(observe)
         self._downlink = Downlink()
         self._queue: deque[_Slot] = deque()  # what the script wants sent; as long as it says
+        self._first: Frame | None = None
         self._frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
         self._heard: deque[Received] = deque(maxlen=FRAMES_KEPT)
         self._spoken: deque[Received] = deque(maxlen=FRAMES_KEPT)
@@ -270,17 +271,17 @@ class Call(asyncio.Protocol):
         """What became of the call; only once it has ended."""
         if self.end is None:
             raise RuntimeError("the call has not ended")
-        agent, said = self._story.agent.spans, self._story.said
+        agent, said, first = self._story.agent.spans, self._story.said, self._first
         return CallReport(
             uuid=str(self.uuid),
             rate_hz=self.rate_hz,
             end=self.end,
             duration_seconds=self.now,
             connect_seconds=self._connect_seconds,
-            first_frame_seconds=self._frames[0].at if self._frames else None,
+            first_frame_seconds=first.at if first else None,
             greeting_seconds=greeting(said, agent),
             turns=turns(said, agent),
-            heard_rate_hz=wire.RATE_HZ[self._frames[0].kind] if self._frames else None,
+            heard_rate_hz=wire.RATE_HZ[first.kind] if first else None,
             spacing=spacing([frame.at for frame in self._frames]),
             late_payloads=self._downlink.late_payloads,
             violations=tuple(self.violations),
@@ -324,10 +325,11 @@ class Call(asyncio.Protocol):
 
     def _hear(self, at: float, kind: int, payload: bytes) -> None:
         frame = Frame(at, kind, len(payload), level_dbfs(payload))
+        self._first = self._first or frame
         self._frames.append(frame)
         if self._keep_audio:
             self._heard.append((at, wire.RATE_HZ[kind], payload))
-        self._story.frame(at, audible=frame.dbfs > AUDIBLE_DBFS)
+        self._story.frame(at, audible=frame.audible)
 
     def _tick(self, loop_time: float) -> None:
         """Send one frame, and see what time has brought."""

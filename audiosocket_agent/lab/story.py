@@ -18,7 +18,6 @@ _ENDS = {
     End.CLOSED: "the service closes the connection without saying so (0x00)",
     End.RESET: "the service resets the connection",
     End.BROKEN: "Asterisk would end the call here",
-    End.UNREACHED: "no connection",
 }
 
 
@@ -55,7 +54,7 @@ class Story:
         if not self._any_frame:
             self._any_frame = True
             self._observe(Event(at, "call", "first frame"))
-        if audible and self.agent.hear(at, audible=True):
+        if self.agent.hear(at, audible=audible):
             self._speaking = True
             self._observe(Event(at, "agent", f"agent {self._opening(at)}"))
 

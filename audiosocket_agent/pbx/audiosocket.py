@@ -138,6 +138,8 @@ class Leg(asyncio.Protocol):
         try:
             for message in self._decoder.feed(data):
                 self._take(message)
+                if self.done:
+                    break
         except Exception as error:  # noqa: BLE001 - PeerError, or a fault of ours: it ends this call alone
             self._fail(error)
 

@@ -4,6 +4,8 @@ import asyncio
 import io
 import socket
 import wave
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -166,6 +168,18 @@ async def test_where_nobody_listens() -> None:
 
 
 @in_virtual_time
+async def test_where_connections_are_not_taken() -> None:
+    with socket.create_server((HOST, 0), backlog=0) as full, ExitStack() as waiting:
+        for _ in range(3):
+            caller = waiting.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        [report] = await place_calls(CallPlan(port=full.getsockname()[1]))
+    assert report.end is End.UNREACHED
+    assert failure(report).endswith("no connection within 2 s")
+
+
+@in_virtual_time
 async def test_a_wrong_file_is_said_before_anything_is_called(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"none\.wav"):
         await place_calls(CallPlan(port=1, wav=tmp_path / "none.wav"))
@@ -190,3 +204,17 @@ async def test_many_calls_are_summed_up() -> None:
     assert lines[0].split()[-5:] == ["n", "min", "median", "p99", "max"]
     assert ["barge-in", "stop", "5"] in [line.split()[:3] for line in lines]
     assert lines[-1] == "5 of 5 calls ok, 0 late frames"
+
+
+@in_virtual_time
+async def test_many_calls_that_failed_are_counted_by_reason() -> None:
+    timeline, shown = terminal()
+    async with service(gone) as port:
+        reports = await place_calls(CallPlan(port=port, calls=3))
+    timeline.close([*reports, replace(reports[0], late_payloads=2, error="no route")])
+    lines = shown.getvalue().splitlines()
+    assert lines[-3:] == [
+        "0 of 4 calls ok, 0 late frames, 2 payloads in parts > 5 ms apart",
+        "3 failed: the caller did not get to speak (closed)",
+        "1 failed: no route",
+    ]

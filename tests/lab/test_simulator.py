@@ -7,7 +7,6 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
@@ -333,17 +332,6 @@ async def test_each_session_may_behave_differently(dial: Dial) -> None:
     assert [record.setup_done is not None for record in simulator.sessions] == [True, False, True]
 
 
-async def test_certificates_are_kept_where_asked(dial: Dial, tmp_path: Path) -> None:
-    files = []
-    for _ in range(2):
-        async with Simulator(quick(), certificate_dir=tmp_path) as simulator:
-            files.append(simulator.ca_file.read_bytes())
-            async with dial(simulator):
-                pass
-    assert files[0] == files[1]
-    assert (tmp_path / "localhost.key").stat().st_mode & 0o077 == 0
-
-
 async def test_serving_until_cancelled() -> None:
     ready: asyncio.Queue[Simulator] = asyncio.Queue()
     serving = asyncio.create_task(serve(quick(), "127.0.0.1", 0, None, ready.put_nowait))
@@ -488,6 +476,23 @@ async def test_vertex_has_a_path_of_its_own() -> None:
         await connection.send(orjson.dumps({"setup": {"model": model}}))
         answer = orjson.loads(await connection.recv())
         assert answer == {"setupComplete": {"sessionId": "simulated-0"}}
+
+
+async def test_a_client_leaves_before_its_setup() -> None:
+    async with Simulator(quick()) as simulator:
+        async with raw(simulator):
+            pass
+        [record] = simulator.sessions
+        await until(lambda: record.closed)
+        assert (record.setup, record.close_code) == (None, 1000)
+
+
+async def test_a_key_in_the_address_is_not_kept() -> None:
+    path = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+    async with Simulator(quick()) as simulator:
+        async with raw(simulator, f"{path}?key=secret", key=""):
+            pass
+        assert simulator.sessions[0].path == path
 
 
 async def test_no_key_and_no_such_method() -> None:
@@ -649,6 +654,18 @@ def test_every_fault_is_tried_here_and_explained() -> None:
     waits = {"silent", "no-setup-complete"}
     assert CONNECTING.keys() | TURNS.keys() | elsewhere | messages | waits == FAULTS.keys()
     assert all(sentence.endswith(".") for sentence in FAULTS.values())
+
+
+async def test_a_client_that_does_not_read_is_closed_on(dial: Dial) -> None:
+    late = quick("close", fault_after_seconds=0.2, greeting=LONG, reply=LONG)
+    async with Simulator(late) as simulator, dial(simulator) as session:
+        for _ in range(20):
+            await session.send_realtime_input(text="talk on")
+            await asyncio.sleep(0.005)
+        await until(lambda: simulator.sessions[0].closed)
+        with pytest.raises(errors.APIError):
+            while True:
+                await turn_of(session)
 
 
 async def test_handles_are_lost(dial: Dial) -> None:

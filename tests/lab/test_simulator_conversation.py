@@ -10,7 +10,7 @@ import pytest
 
 from audiosocket_agent.lab.simulator import CLOSES, Behaviour, Pcm, SessionRecord, ToolStep
 from audiosocket_agent.lab.simulator.conversation import Conversation
-from audiosocket_agent.lab.simulator.resumption import HANDLE_SECONDS, Handles
+from audiosocket_agent.lab.simulator.resumption import HANDLE_SECONDS, HANDLES_KEPT, Handles, Memory
 from audiosocket_agent.lab.simulator.schema import SessionEnd
 from audiosocket_agent.lab.simulator.setup import read_setup
 from tests.lab.utterance import RATE_HZ, SPEECH
@@ -209,6 +209,13 @@ def test_the_client_may_mark_the_callers_turns_itself() -> None:
     assert call.story() == ["audio"]
     call.send(realtime_input={"activityStart": {}})
     assert call.story() == ["audio", "interrupted", "turnComplete"]
+    call.send(realtime_input={"audioStreamEnd": True})  # the client marks the turns, not the pauses
+    call.send(realtime_input={"activityEnd": {}})
+    call.send(realtime_input={"activityEnd": {}})
+    assert [turn.end for turn in call.record.caller_turns] == [
+        pytest.approx(call.now - 0.31),
+        call.now,
+    ]
 
 
 def test_history_without_an_end_starts_nothing() -> None:
@@ -503,6 +510,13 @@ def test_a_conversation_goes_on_with_its_handle() -> None:
     assert tokens[1] > tokens[0]
 
 
+def test_the_oldest_handles_are_forgotten() -> None:
+    handles = Handles()
+    issued = [handles.issue(Memory(), 0.0) for _ in range(HANDLES_KEPT + 1)]
+    known = [handles.recall(handle, 0.0) is not None for handle in issued]
+    assert known == [False] + [True] * HANDLES_KEPT
+
+
 def test_handles_that_do_not_hold() -> None:
     handles = Handles()
     first = Call(sessionResumption={}, handles=handles)
@@ -620,6 +634,12 @@ def test_faults_have_names() -> None:
         faulty("stal")
     with pytest.raises(ValueError, match="stall cannot be injected"):
         Call().conversation.inject("stall")
+
+
+def test_a_behaviour_that_cannot_be() -> None:
+    for knobs in ({"chunk_ms": 0}, {"speed": -1.0}):
+        with pytest.raises(ValueError, match="chunk_ms must be above 0 and speed not below"):
+            faulty(**knobs)
 
 
 # ---- what a client may not send ----------------------------------------------------------------

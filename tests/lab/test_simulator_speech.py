@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from audiosocket_agent.lab.simulator import Behaviour, Pcm
-from audiosocket_agent.lab.simulator.conversation import prepare
+from audiosocket_agent.lab.simulator.speaking import prepare
 from audiosocket_agent.lab.simulator.speech import chunks_of, resample
 
 

@@ -3,13 +3,16 @@ measured at the end. Without root or the root file system everything in here is 
 
 import os
 import statistics
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from audiosocket_agent.lab.simulator import Simulator
 from tests.pbx.asterisk import ROOT, Asterisk, running_asterisk
+from tests.pbx.service import Service, running_service
 
 _HERE: Final = Path(__file__).parent
 
@@ -100,3 +103,25 @@ def asterisk(pbx: Asterisk, attach: Attach) -> Asterisk:
     start = len(pbx.log())
     attach("Asterisk log", lambda: pbx.log(start))
     return pbx
+
+
+# ---- our service ---------------------------------------------------------------------------------
+
+StartService = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+@pytest.fixture
+def service(asterisk: Asterisk, attach: Attach) -> StartService:
+    """Start our command beside a simulator, with settings as keywords, at the dialplan's address.
+
+    async with Simulator(Behaviour()) as gemini, service(gemini, MAX_CALLS="1") as agent: ...
+    """
+
+    @asynccontextmanager
+    async def start(simulator: Simulator, **settings: str) -> AsyncIterator[Service]:
+        async with running_service(simulator, **settings) as running:
+            attach("service log", running.log)
+            await asterisk.send_agents_to(running.port)
+            yield running
+
+    return start

@@ -1,10 +1,14 @@
-"""From the caller's samples to speech: a turn begins when enough of it was heard, and ends when
-enough silence was."""
+"""From the caller's samples to the caller's turns: one begins when enough speech was heard, and ends
+when enough silence was."""
 
 from typing import Final
 
 import numpy as np
 import webrtcvad
+
+from audiosocket_agent.lab.simulator.behaviour import Behaviour
+from audiosocket_agent.lab.simulator.record import CallerTurn, SessionRecord, keep
+from audiosocket_agent.lab.simulator.setup import Setup
 
 FRAME_MS: Final = 20
 """One verdict of the detector; webrtcvad takes 10, 20 or 30."""
@@ -88,3 +92,84 @@ class TurnDetector:
         """The stream paused, or the turn is over: what was heard counts no more."""
         self._speech_ms = self._quiet_ms = 0
         self.speaking = False
+
+
+class Ear:
+    """The caller's side of a conversation: what arrives, and the turns found or marked in it, for
+    the record and for the model."""
+
+    def __init__(self, behaviour: Behaviour, setup: Setup, record: SessionRecord) -> None:
+        self._record = record
+        self._level = behaviour.level
+        self._kept_seconds = behaviour.kept_audio_seconds
+        self._automatic = setup.automatic_activity
+        self._meter: SpeechMeter | None = None
+        self._detector = TurnDetector(
+            behaviour.prefix_ms if setup.prefix_ms is None else setup.prefix_ms,
+            behaviour.silence_ms if setup.silence_ms is None else setup.silence_ms,
+        )
+        self._first_speech = self._last_speech = 0.0
+        self._turn: CallerTurn | None = None
+
+    def hear(self, pcm: bytes, rate_hz: int, now: float) -> list[bool]:
+        """The next audio. Returns what it changed: True, the caller began a turn; False, ended
+        it."""
+        self._note_audio(pcm, rate_hz, now)
+        if self._meter is None or self._meter.rate_hz != rate_hz:
+            self._meter = SpeechMeter(rate_hz, self._level)
+        changes = []
+        for is_speech in self._meter.feed(pcm):
+            if is_speech:
+                self._note_speech(now)
+            if self._automatic and self._detector.feed(is_speech):
+                changes.append(self._detector.speaking)
+                if self._detector.speaking:
+                    self._open(now)
+                else:
+                    self.end(now)
+        return changes
+
+    def begin(self, now: float) -> None:
+        """The client says that the caller's turn begins."""
+        self._first_speech = self._last_speech = now
+        self._open(now)
+
+    def end(self, now: float) -> bool:
+        """The caller's turn ends. False: there was none."""
+        if self._turn is None:
+            return False
+        self._turn.end, self._turn = now, None
+        return True
+
+    def pause(self, now: float) -> bool:
+        """The stream pauses, and with it all that was heard is over. True: it ended a turn."""
+        self._record.audio_stream_ends += 1
+        self._meter = None
+        if not self._automatic:
+            return False
+        self._detector.reset()
+        return self.end(now)
+
+    def _open(self, now: float) -> None:
+        self._turn = CallerTurn(now, self._first_speech, self._last_speech)
+        keep(self._record.caller_turns, self._turn)
+
+    def _note_audio(self, pcm: bytes, rate_hz: int, now: float) -> None:
+        record = self._record
+        if record.first_audio is None:
+            record.first_audio = now
+        record.last_audio = now
+        record.audio_messages += 1
+        record.audio_rate_hz = rate_hz
+        record.audio_bytes += len(pcm)
+        room = int(self._kept_seconds * rate_hz) * SAMPLE_BYTES - len(record.audio)
+        if room > 0:
+            record.audio += pcm[:room]
+
+    def _note_speech(self, now: float) -> None:
+        self._record.speech_ms += FRAME_MS
+        self._last_speech = now
+        if self._detector.idle:
+            self._first_speech = now
+        if self._turn is not None:
+            self._turn.last_speech = now

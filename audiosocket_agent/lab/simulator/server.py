@@ -2,6 +2,7 @@
 writes. Everything a session says is decided in `conversation`."""
 
 import asyncio
+import contextlib
 import logging
 import math
 import re
@@ -24,18 +25,20 @@ from websockets.http11 import Request, Response
 
 from audiosocket_agent.lab.certificate import ensure_certificate
 from audiosocket_agent.lab.simulator.behaviour import ABORT, HTTP_REFUSALS, Behaviour, Close
-from audiosocket_agent.lab.simulator.conversation import Conversation, decode, prepare
+from audiosocket_agent.lab.simulator.conversation import Conversation
+from audiosocket_agent.lab.simulator.payload import decode
 from audiosocket_agent.lab.simulator.record import SessionRecord
 from audiosocket_agent.lab.simulator.resumption import Handles
 from audiosocket_agent.lab.simulator.schema import CLIENT_MESSAGES, Kind, SessionEnd, invalid, read
 from audiosocket_agent.lab.simulator.setup import read_setup
+from audiosocket_agent.lab.simulator.speaking import prepare
 
 SESSIONS_KEPT: Final = 1000
 """Records kept; the oldest goes first."""
 CLOSE_SECONDS: Final = 1.0
 """How long a client may take to answer a close frame."""
 MESSAGE_BYTES: Final = 1 << 20
-"""The largest message taken, a websockets default; a minute of audio at 8 kHz is as large."""
+"""The largest message taken, websockets' default: 24 s of audio at 16 kHz."""
 
 TIMER_GRAIN_SECONDS: Final = 0.001
 """uvloop's timers count whole milliseconds and may be early by one: without this, half of all
@@ -50,6 +53,7 @@ _GEMINI_PATH: Final = re.compile(
 _VERTEX_PATH: Final = re.compile(
     r"/ws/google\.cloud\.aiplatform\.(v\w+)\.LlmBidiService/BidiGenerateContent"
 )
+_KEY_HEADERS: Final = {"x-goog-api-key", "authorization"}
 
 
 class _Connection(ServerConnection):
@@ -154,7 +158,8 @@ class Simulator:
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         assert isinstance(connection, _Connection)
         number, self.session_count = self.session_count, self.session_count + 1
-        record = SessionRecord(number, monotonic(), request.path)
+        path, _, query = request.path.partition("?")
+        record = SessionRecord(number, monotonic(), path)
         self.sessions.append(record)
         del self.sessions[:-SESSIONS_KEPT]
         connection.record = record
@@ -167,12 +172,11 @@ class Simulator:
             await _reset(connection)
         elif "silent" in behaviour.faults:
             await self._stay_silent(connection)
-        path = request.path.partition("?")[0]
         gemini, vertex = _GEMINI_PATH.fullmatch(path), _VERTEX_PATH.fullmatch(path)
         found = gemini or vertex
         if found is None:
             return connection.respond(404, "No such method.\n")
-        if not (request.headers.get("x-goog-api-key") or request.headers.get("authorization")):
+        if not (_KEY_HEADERS & {name.lower() for name in request.headers} or "key=" in query):
             return connection.respond(403, "Method doesn't allow unregistered callers.\n")
         connection.vertex, connection.api_version = vertex is not None, found[1]
         return None
@@ -195,7 +199,7 @@ class Simulator:
         except SessionEnd as end:
             await _close(connection, end.close)
             record.close_code, record.close_reason = end.close
-        except ConnectionClosed:
+        except ConnectionClosed:  # the client left before its setup was answered
             pass
         finally:
             self._live.pop(record.number, None)
@@ -245,7 +249,9 @@ async def _run(connection: _Connection, conversation: Conversation) -> None:
     except* ConnectionClosed:
         pass
     if end is not None:
-        await _flush(connection, conversation)
+        with contextlib.suppress(TimeoutError):  # a client that does not read, perhaps
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await _flush(connection, conversation)
         raise end
 
 

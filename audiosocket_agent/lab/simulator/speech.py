@@ -17,6 +17,7 @@ from audiosocket_agent.lab.simulator.behaviour import Pcm, Speech
 
 RATE_HZ: Final = 24_000
 SAMPLE_BYTES: Final = 2
+BYTES_PER_SECOND: Final = RATE_HZ * SAMPLE_BYTES
 
 AUDIO_HEAD: Final = (
     b'{"serverContent":{"modelTurn":{"parts":[{"inlineData":'
@@ -40,7 +41,7 @@ class Chunk:
 
     @property
     def seconds(self) -> float:
-        return self.pcm_bytes / (RATE_HZ * SAMPLE_BYTES)
+        return self.pcm_bytes / BYTES_PER_SECOND
 
 
 @lru_cache(maxsize=64)
