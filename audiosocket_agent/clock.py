@@ -34,7 +34,8 @@ class Paced(Protocol):
 class Ticker:
     """Calls `tick` on everything added, at its time, until it is `done`.
 
-    `due` may move later at any time; the ticker notices when it comes to it.
+    `due` may move later at any time; the ticker notices when it comes to it. A `due` that does not
+    move is come back to after a millisecond, so nothing added can make the loop spin.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -54,6 +55,7 @@ class Ticker:
         self._heap.clear()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _arm(self, now: float) -> None:
         due = self._heap[0][0]
@@ -69,13 +71,11 @@ class Ticker:
         heap, now = self._heap, self._clock()
         limit = now + _TOGETHER_SECONDS
         while heap and heap[0][0] <= limit:
-            _, serial, paced = heap[0]
-            if paced.done:
-                heapq.heappop(heap)
-                continue
-            if paced.due <= limit:
+            _, serial, paced = heapq.heappop(heap)  # a tick may add to the heap
+            if not paced.done and paced.due <= limit:
                 paced.tick(now)
-            again = max(paced.due, limit + _TOGETHER_SECONDS / 10)  # always forward: never spin
-            heapq.heapreplace(heap, (again, serial, paced))
+            if not paced.done:
+                again = max(paced.due, limit + _TOGETHER_SECONDS / 10)  # always forward
+                heapq.heappush(heap, (again, serial, paced))
         if heap:
             self._arm(now)

@@ -7,6 +7,7 @@ ConfigError of one line per mistake; nothing is guessed and nothing ignored.
 """
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -23,6 +32,13 @@ from audiosocket_agent.errors import ConfigError
 DEFAULT_FILE: Final = Path("/etc/audiosocket-agent/agent.toml")
 MASK: Final = "********"
 
+
+def _number(value: Any) -> Any:
+    """A variable is text; pydantic turns it into an int, but not into one of a few ints."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+FromText = BeforeValidator(_number)
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -36,7 +52,7 @@ INSTRUCTIONS: Final = (
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AudioSocket(_Section):
@@ -44,7 +60,7 @@ class AudioSocket(_Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on for AudioSocket.")
     port: Port = Field(9092, description="Port to listen on for AudioSocket.")
-    downlink_rate: Literal[0, 8000, 16000, 24000] = Field(
+    downlink_rate: Annotated[Literal[0, 8000, 16000, 24000], FromText] = Field(
         0,
         description="Rate in Hz to send at; 0 is the rate the caller's audio comes in, which every "
         "Asterisk takes. 24000 passes Gemini's audio on untouched and needs Asterisk 20.17, 21.12, "
@@ -128,7 +144,7 @@ class Gemini(_Section):
         description="Take audio past the SDK's models: 2.4 times less CPU. false is the plain SDK.",
     )
     setup_timeout: Seconds = Field(8.0, le=60, description="Most time to get a session ready.")
-    input_rate: Literal[0, 16000] = Field(
+    input_rate: Annotated[Literal[0, 16000], FromText] = Field(
         0,
         description="Rate of the audio sent to the model; 0 is as it came from Asterisk, 16000 "
         "converts 8 kHz callers first, at 30 % more CPU.",
@@ -188,7 +204,7 @@ class Logging(_Section):
 class Settings(BaseSettings):
     """All settings of one process."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     voice_model: Literal["auto", "gemini", "echo"] = Field(
         "auto", description="auto is gemini where a key is set, else echo."
@@ -318,17 +334,14 @@ Values = dict[tuple[str, str], tuple[Any, str]]
 def _from_environment(environment: Mapping[str, str]) -> Values:
     values: Values = {}
     unknown = []
-    for name in sorted(environment):
+    for name in sorted(environment):  # so a setting's own name comes before its alias
         setting = _BY_VARIABLE.get(_ALIASES.get(name, name))
         if setting is None:
-            near = difflib.get_close_matches(name, _BY_VARIABLE, 1, cutoff=0.9)
-            if near or name.startswith(_OURS):
+            if _is_meant_for_us(name):
                 unknown.append(f"environment: unknown setting {name}{_hint(name, _BY_VARIABLE)}")
-        elif environment[name] or not setting.secret:
-            place = (setting.section, setting.key)
-            if name not in _ALIASES or place not in values:
-                origin = f"environment {name}" if name in _ALIASES else "environment"
-                values[place] = (environment[name], origin)
+        elif environment[name] or setting.info.default is not None:  # empty is how to unset one
+            origin = f"environment {name}" if name in _ALIASES else "environment"
+            values.setdefault((setting.section, setting.key), (environment[name], origin))
     if unknown:
         raise ConfigError("\n".join(unknown))
     return values
@@ -336,12 +349,29 @@ def _from_environment(environment: Mapping[str, str]) -> Values:
 
 def _from_credentials(directory: str | None) -> Values:
     values: Values = {}
-    for path in sorted(Path(directory).iterdir()) if directory else ():
-        setting = _BY_VARIABLE.get(path.name.upper().replace("-", "_"))
-        if setting is not None:
-            text = path.read_text(encoding="utf-8").strip()
-            values[setting.section, setting.key] = (text, f"credential {path.name}")
+    unknown = []
+    try:
+        for path in sorted(Path(directory).iterdir()) if directory else ():
+            name = path.name.upper().replace("-", "_")
+            setting = _BY_VARIABLE.get(_ALIASES.get(name, name))
+            if setting is None:
+                if _is_meant_for_us(name):
+                    hint = _hint(name, _BY_VARIABLE)
+                    unknown.append(f"credential {path.name}: unknown setting{hint}")
+            elif text := path.read_text(encoding="utf-8").strip():
+                # an empty file is how the unit says that there is none
+                values.setdefault((setting.section, setting.key), (text, f"credential {path.name}"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"credentials in {directory} cannot be read: {error}") from None
+    if unknown:
+        raise ConfigError("\n".join(unknown))
     return values
+
+
+def _is_meant_for_us(name: str) -> bool:
+    """Whether an unknown variable is a mistake rather than another program's."""
+    near = difflib.get_close_matches(name, _BY_VARIABLE, 1, cutoff=0.9)
+    return bool(near) or name.startswith(_OURS)
 
 
 def _from_toml(path: Path, *, required: bool) -> Values:
@@ -456,6 +486,5 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return f"{value:g}"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+        return str(int(value)) if value == int(value) else repr(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -7,6 +7,9 @@ AgentError
 └── ModelError       the model's: it could not be reached, or left (ends that call only)
 """
 
+import errno
+import os
+
 
 class AgentError(Exception):
     """Base of all errors below; its text is one line for an operator."""
@@ -18,6 +21,16 @@ class ConfigError(AgentError):
 
 class StartError(AgentError):
     """The service cannot start. The text says what to do."""
+
+    @classmethod
+    def listen(cls, setting: str, host: str, port: int, error: OSError, taken: str) -> "StartError":
+        """`setting` gave an address that cannot be listened on; `taken` says what to do where
+        another program has it."""
+        # The event loop puts a sentence around the system's reason; a resolver's errno is negative.
+        known = error.errno is not None and error.errno > 0
+        why = os.strerror(error.errno) if known else error.strerror or str(error)
+        hint = f"; {taken}" if error.errno == errno.EADDRINUSE else ""
+        return cls(f"{setting} {host}:{port} cannot be used: {why}{hint}")
 
 
 class PeerError(AgentError):

@@ -33,10 +33,10 @@ class HealthServer:
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=HEAD_BYTES)
         except OSError as error:
-            raise StartError(
-                f"METRICS_PORT {host}:{port} cannot be used ({error.strerror or error}); "
+            taken = (
                 "node_exporter also likes 9100: set METRICS_PORT=9101, or stop the other program"
-            ) from None
+            )
+            raise StartError.listen("METRICS_PORT", host, port, error, taken) from None
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 

@@ -10,10 +10,12 @@ import logging.handlers
 import queue
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 import structlog
+
+from audiosocket_agent.errors import StartError
 
 Log = structlog.stdlib.BoundLogger
 
@@ -21,12 +23,18 @@ _QUEUE_LINES: Final = 10_000  # beyond it lines are dropped, not waited for
 
 
 class _DroppingQueueHandler(logging.handlers.QueueHandler):
-    """Hands lines to the writing thread; at the bound, counts and drops them."""
+    """Hands lines to the writing thread; at the bound, drops them, and says so afterwards."""
 
     dropped = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
+            if self.dropped:
+                text, count = "%d log lines were dropped", (self.dropped,)
+                self.queue.put_nowait(
+                    logging.LogRecord(__name__, logging.WARNING, "", 0, text, count, None)
+                )
+                self.dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
@@ -35,10 +43,23 @@ class _DroppingQueueHandler(logging.handlers.QueueHandler):
         return record  # stays in the process: nothing to pickle
 
 
+class _Writer(logging.handlers.QueueListener):
+    """The writing thread; `stop` waits until all that is queued is written."""
+
+    def enqueue_sentinel(self) -> None:
+        lines = cast("queue.Queue[logging.LogRecord | None]", self.queue)
+        lines.put(None)  # it may be full: wait for room
+
+
 def start(level: str, file: Path | None = None) -> logging.handlers.QueueListener:
-    """Set logging up for the process; stop the returned listener at the end to flush it."""
-    stream = file.open("a", encoding="utf-8") if file else sys.stderr
-    sink = logging.StreamHandler(stream)
+    """Set logging up for the process; stop the returned listener at the end to flush it.
+
+    Raises StartError where `file` cannot be written.
+    """
+    try:
+        sink = _file(file) if file else logging.StreamHandler(sys.stderr)
+    except OSError as error:
+        raise StartError(f"LOG_FILE {file} cannot be written: {error.strerror}") from None
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -50,16 +71,16 @@ def start(level: str, file: Path | None = None) -> logging.handlers.QueueListene
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderer(stream.isatty()),
+                *_renderer(people=file is None and sys.stderr.isatty()),
             ],
         )
     )
     handler = _DroppingQueueHandler(queue.Queue(_QUEUE_LINES))
-    listener = logging.handlers.QueueListener(handler.queue, sink)
+    listener = _Writer(handler.queue, sink)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # libraries: only what is wrong
-    logging.getLogger("audiosocket_agent").setLevel(level.upper())
+    logging.getLogger("audiosocket_agent").setLevel(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -80,9 +101,13 @@ def get(name: str) -> Log:
     return logger
 
 
-def _renderer(people: bool) -> list[Any]:
-    if people:
-        return [structlog.dev.ConsoleRenderer()]
+def _file(path: Path) -> logging.StreamHandler[Any]:
+    return logging.handlers.WatchedFileHandler(path, encoding="utf-8")  # logrotate may move it
+
+
+def _renderer(*, people: bool) -> list[Any]:
+    if people:  # a traceback without its variables: they hold what callers say
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(serializer=lambda value, **_: _dumps(value)),

@@ -80,10 +80,8 @@ class Server:
         try:
             self._listener = await loop.create_server(self._leg, host, port, backlog=BACKLOG)
         except OSError as error:
-            raise StartError(
-                f"AUDIOSOCKET_PORT {host}:{port} cannot be used ({error.strerror or error}); "
-                "is another audiosocket-agent running? Set AUDIOSOCKET_PORT, or stop it"
-            ) from None
+            taken = "is another audiosocket-agent running? Set AUDIOSOCKET_PORT, or stop it"
+            raise StartError.listen("AUDIOSOCKET_PORT", host, port, error, taken) from None
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
@@ -133,18 +131,18 @@ class Server:
         session = Session(
             call_id, leg, self._model, self._tools, self._plan, self._metrics, self._clock
         )
-        task = asyncio.get_running_loop().create_task(self._run(session), name=f"call {call_id}")
+        task = asyncio.get_running_loop().create_task(self._run(session, call_id))
         self._sessions[task] = session
         task.add_done_callback(self._ended)
         self._idle.clear()
         self._metrics.calls_active.set(self.calls)
         return session
 
-    async def _run(self, session: Session) -> None:
+    async def _run(self, session: Session, call_id: uuid.UUID) -> None:
         try:
             await session.run()
         except Exception:  # noqa: BLE001 - a fault of ours: it has ended this call, and ends nothing else
-            _log.exception("call failed")
+            _log.exception("call failed", call=str(call_id))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._sessions[task]
@@ -174,12 +172,18 @@ async def watch_loop(metrics: Metrics, beat: Callable[[], None]) -> None:
 
 
 def notify_systemd(state: str) -> None:
-    """Tell systemd about us (sd_notify(3)); does nothing where there is no systemd."""
+    """Tell systemd about us (sd_notify(3)); does nothing where there is no systemd.
+
+    Never waits: a manager that is too busy to take it misses it, and the next beat follows.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect(address)
-        sock.sendall(state.encode())
+        sock.setblocking(False)
+        try:
+            sock.sendto(state.encode(), address)
+        except OSError as error:
+            _log.warning("systemd not told", state=state, reason=str(error))

@@ -11,6 +11,8 @@ import gc
 import signal
 import sys
 from functools import partial
+from pathlib import Path
+from typing import Final
 
 from audiosocket_agent import log
 from audiosocket_agent.audio.vad import SpeechDetector
@@ -19,10 +21,12 @@ from audiosocket_agent.config import Settings
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.echo import EchoModel
-from audiosocket_agent.server import Server, notify_systemd, watch_loop
+from audiosocket_agent.server import POLITE_SECONDS, Server, notify_systemd, watch_loop
 from audiosocket_agent.session import Plan
 from audiosocket_agent.tools.builtin import END_CALL
 from audiosocket_agent.tools.registry import Registry
+
+_STOP_SECONDS: Final = 15.0  # beyond the drain and the polite end: closing, a busy machine
 
 _log = log.get(__name__)
 
@@ -53,11 +57,11 @@ async def _serve(settings: Settings) -> None:
         watch = asyncio.create_task(watch_loop(metrics, partial(notify_systemd, "WATCHDOG=1")))
         gc.freeze()  # what is here now stays: leave it out of every later collection
         notify_systemd("READY=1")
-        _log.info("ready", audiosocket=port, metrics=metrics_port, model=settings.model)
         if settings.model == "echo":
-            _say_that_it_is_an_echo(port)
+            _say_that_it_is_an_echo(port)  # first: the log's thread writes to the same stream
+        _log.info("ready", audiosocket=port, metrics=metrics_port, model=settings.model)
         await stop.wait()
-        notify_systemd("STOPPING=1")
+        notify_systemd(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_stop_us(settings.drain_timeout)}")
         await server.drain(settings.drain_timeout, hurry)
         watch.cancel()
     finally:
@@ -111,9 +115,15 @@ def plan(settings: Settings) -> Plan:
     )
 
 
+def _stop_us(drain_s: float) -> int:
+    """What stopping may take, so that a DRAIN_TIMEOUT above the unit's own limit is kept too."""
+    return int((drain_s + POLITE_SECONDS + _STOP_SECONDS) * 1e6)
+
+
 def _say_that_it_is_an_echo(port: int) -> None:
+    program = Path(sys.executable).with_name("audiosocket-agent")
     print(
         "no GEMINI_API_KEY is set: callers talk to the embedded echo (set it for Gemini). Try it "
-        f"from a second terminal: .venv/bin/audiosocket-agent call --to 127.0.0.1:{port}",
+        f"from a second terminal: {program} call --to 127.0.0.1:{port}",
         file=sys.stderr,
     )

@@ -86,7 +86,7 @@ class Session:
         metrics: Metrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._name = str(call_id)
+        self._log = _log.bind(call=str(call_id))
         self._leg = leg
         self._model = model
         self._tools = tools
@@ -114,7 +114,7 @@ class Session:
 
     async def run(self) -> Outcome:
         """Hold the call until it is over; returns why it ended. Raises only our own faults."""
-        _log.info("call started", call=self._name, peer=self._leg.peer)
+        self._log.info("call started", peer=self._leg.peer)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -151,7 +151,7 @@ class Session:
                     self._model_event(event)
         except ModelError as error:
             self._metrics.model_errors.labels(error.code).inc()
-            _log.warning("model failed", call=self._name, code=error.code, reason=str(error))
+            self._log.warning("model failed", code=error.code, reason=str(error))
         finally:
             self._voice = None
         self._generation_ended()
@@ -182,7 +182,7 @@ class Session:
 
     def pressed(self, digit: str) -> None:
         """A key: counted by the leg; which key is nobody's business in a log."""
-        _log.debug("digit", call=self._name)
+        self._log.debug("digit")
 
     def ticked(self, now: float) -> None:
         """Every 20 ms: is the caller's audio missing? Every second: the counters."""
@@ -205,7 +205,7 @@ class Session:
     def closed(self, outcome: Outcome, error: Exception | None) -> None:
         """The socket is gone."""
         if error is not None:
-            _log.warning("call broken", call=self._name, reason=str(error))
+            self._log.warning("call broken", reason=str(error))
         self._feed(LegClosed(outcome))
 
     def _follow(self, edges: list[Edge], now: float) -> None:
@@ -259,9 +259,9 @@ class Session:
                     self._metrics.tokens.labels(direction, modality).inc(count)
                     self._summary.tokens[direction] += count
             case base.Transcript(speaker, text):
-                _log.debug("transcript", call=self._name, speaker=speaker, text=text)
+                self._log.debug("transcript", speaker=speaker, text=text)
             case base.GoAway(seconds_left):
-                _log.warning("model goes away", call=self._name, seconds=seconds_left)
+                self._log.warning("model goes away", seconds=seconds_left)
             case base.Resumable():
                 pass
 
@@ -288,7 +288,7 @@ class Session:
             self._metrics.tool_calls.labels(label, "cancelled").inc()
             raise
         except Exception:  # noqa: BLE001 - whatever a tool does wrong is told to the model; the call goes on
-            _log.exception("tool failed", call=self._name, tool=label)
+            self._log.exception("tool failed", tool=label)
             outcome, result = "error", {"error": "it failed"}
         self._metrics.tool_calls.labels(label, outcome).inc()
         if self._voice is not None:
@@ -298,7 +298,7 @@ class Session:
 
     def _feed(self, event: Event) -> None:
         commands = self._call.receive(event, self._clock())
-        _log.debug("event", call=self._name, what=repr(event), state=self._call.state.name)
+        self._log.debug("event", what=repr(event), state=self._call.state.name)
         self._perform(commands)
 
     def _perform(self, commands: list[Command]) -> None:
@@ -357,9 +357,8 @@ class Session:
         duration = self._clock() - self._leg.accepted_at
         self._metrics.call_duration.observe(duration)
         self._metrics.calls.labels(self._call.outcome.value).inc()
-        _log.info(
+        self._log.info(
             "call ended",
-            call=self._name,
             outcome=self._call.outcome.value,
             duration_s=round(duration, 3),
             **self._summary.fields(),

@@ -21,7 +21,7 @@ class Playout:
 
     def __init__(self, rate_hz: int, *, capacity_s: float = 180.0, rebuffer_ms: int = 100) -> None:
         self._capacity = int(capacity_s * 1000 / FRAME_MS)
-        self._rebuffer = max(1, rebuffer_ms // FRAME_MS)
+        self._rebuffer = max(2, rebuffer_ms // FRAME_MS)
         self._frames: deque[bytes] = deque()
         self._tail = b""
         self._open = False  # more of the current reply may come
@@ -41,6 +41,12 @@ class Playout:
         return not (self._open or self._frames)
 
     @property
+    def ready(self) -> bool:
+        """Whether `take` has a frame to give."""
+        needed = self._needed if self._open else 1
+        return not self.paused and len(self._frames) >= needed
+
+    @property
     def heard_ms(self) -> int:
         """How much of the current reply has been sent to the caller."""
         return self._heard * FRAME_MS
@@ -57,7 +63,7 @@ class Playout:
         """Queue more of the agent's speech. True where a reply begins with it."""
         begins = self.idle
         if begins:
-            self._heard, self._needed, self._open = 0, 1, True
+            self._heard, self._needed = 0, 1
         self._open = True
         if rate_hz != self._from_hz:
             self._from_hz = rate_hz
@@ -74,23 +80,20 @@ class Playout:
         if self._resampler is not None:
             self._queue(self._resampler.flush())
         if self._tail:
-            self._queue(bytes(self._frame_bytes - len(self._tail)))
+            self._frames.append(self._tail.ljust(self._frame_bytes, b"\0"))
+            self._tail = b""
         self._open = False
 
     def take(self) -> bytes | None:
         """The next frame, or None where silence is to be sent."""
-        if self.paused:
-            return None
-        if len(self._frames) < self._needed and self._open:
-            if self._needed == 1 and self._heard:
-                self.underruns += 1
-                self._needed = self._rebuffer
-            return None
-        if not self._frames:
-            return None
-        self._needed = 1
-        self._heard += 1
-        return self._frames.popleft()
+        if self.ready:
+            self._needed = 1
+            self._heard += 1
+            return self._frames.popleft()
+        if self._open and self._heard and self._needed == 1 and not self.paused:
+            self.underruns += 1
+            self._needed = self._rebuffer
+        return None
 
     def clear(self) -> int:
         """Drop what is queued and end the reply. Returns the milliseconds of it that were heard."""
@@ -103,10 +106,11 @@ class Playout:
         return self.heard_ms
 
     def _queue(self, pcm: bytes) -> None:
-        if len(self._frames) >= self._capacity:
-            self.dropped_ms += duration_ms(pcm, self.rate_hz)
-            return
         data, size = self._tail + pcm, self._frame_bytes
+        room = (self._capacity - len(self._frames)) * size
+        if len(data) > room:
+            self.dropped_ms += duration_ms(data[room:], self.rate_hz)
+            data = data[:room]
         whole = len(data) - len(data) % size
         self._frames.extend([data[at : at + size] for at in range(0, whole, size)])
         self._tail = data[whole:]

@@ -30,8 +30,8 @@ class Resampler:
         self._history = np.zeros(len(self._matrix) - self._block, np.float32)
 
     def feed(self, pcm: bytes) -> bytes:
-        """Convert the next chunk. Up to 2 ms of a chunk that is no multiple of 10 ms stay inside
-        until the next one or `flush`."""
+        """Convert the next chunk, whole samples of any number. Multiples of 10 ms come out whole;
+        of others up to 10 ms stay inside until the next chunk or `flush`."""
         data = np.concatenate((self._history, np.frombuffer(pcm, "<i2").astype(np.float32)))
         rows, block = len(self._matrix), self._block
         blocks = (len(data) - rows) // block + 1
@@ -71,12 +71,11 @@ def _design(from_hz: int, to_hz: int) -> tuple[Samples, int, int]:
     history = math.ceil((len(taps) - 1) / up)
     groups = max(1, math.gcd(from_hz // 100, _BLOCK_SAMPLES * down) // down)
     block = down * groups
-    matrix = np.zeros((history + block, up * groups), np.float32)
-    for column in range(up * groups):
-        for row in range(history + block):
-            tap = column * down - (row - history) * up
-            if 0 <= tap < len(taps):
-                matrix[row, column] = taps[tap]
+    columns = np.arange(up * groups)
+    rows = np.arange(history + block)[:, np.newaxis]
+    tap = columns * down - (rows - history) * up
+    inside = (tap >= 0) & (tap < len(taps))
+    matrix = np.where(inside, taps[tap * inside], 0).astype(np.float32)
     return matrix, block, math.ceil((len(taps) // 2) / up)
 
 

@@ -8,6 +8,7 @@ stands silence in for what is missing.
 from collections.abc import Callable
 
 from audiosocket_agent.audio import SAMPLE_BYTES, frame_bytes
+from audiosocket_agent.audio.cadence import Cadence
 from audiosocket_agent.audio.gap import Gap, GapFiller
 from audiosocket_agent.audio.resample import Resampler
 from audiosocket_agent.audio.vad import RATES_HZ, Edge, SpeechDetector
@@ -28,6 +29,7 @@ class Uplink:
     ) -> None:
         self._make_detector = detector
         self._wanted_hz = model_rate_hz
+        self._cadence = Cadence()
         self._gap = GapFiller(fill_s=gap_fill_s)
         self._from_hz = 0
         self._resampler: Resampler | None = None
@@ -40,20 +42,19 @@ class Uplink:
         return self.detector is not None and self.detector.speaking and not self.detector.quiet_ms
 
     def take(self, payload: bytes, rate_hz: int, now: float) -> tuple[bytes, list[Edge]]:
-        """Pass on the caller's next audio; returns it for the model, and the edges found in it."""
+        """Pass on the caller's next audio; returns it for the model, and the edges found in it.
+        Raises PeerError where it is not what its rate says."""
         if rate_hz != self._from_hz:
             self._adopt(rate_hz)
-        self._gap.received(now, len(payload) / (rate_hz * SAMPLE_BYTES))
+        duration_s = len(payload) / (rate_hz * SAMPLE_BYTES)
+        self._cadence.received(now, len(payload), duration_s)
+        self._gap.received(now, duration_s)
         assert self.detector is not None
         if self._resampler is None:
             return payload, self.detector.feed(payload)
-        if (
-            rate_hz in RATES_HZ
-        ):  # detected before it is converted: the same speech in half the bytes
-            edges = self.detector.feed(payload)
-            return self._resampler.feed(payload), edges
         pcm = self._resampler.feed(payload)
-        return pcm, self.detector.feed(pcm)
+        # where it can be, speech is found before it is converted: the same in fewer bytes
+        return pcm, self.detector.feed(payload if rate_hz in RATES_HZ else pcm)
 
     def missing(self, now: float) -> tuple[bytes, list[Edge], bool]:
         """To be asked every 20 ms: silence to send in place of what did not come (or nothing), the

@@ -56,7 +56,7 @@ class SpeechDetector:
         self._floor = energy_threshold * energy_threshold * (self._frame_bytes // 2)
         self._window: deque[bool] = deque(maxlen=max(1, window_ms // FRAME_MS))
         self._start = max(1, start_ms // FRAME_MS)
-        self._sustain = -(-sustain_ms // FRAME_MS)
+        self._sustain = max(self._start + 1, -(-sustain_ms // FRAME_MS))
         self._silence = max(1, silence_ms // FRAME_MS)
         self._rest = b""
         self._voiced = 0  # voiced frames of this utterance
@@ -72,18 +72,10 @@ class SpeechDetector:
         """Take the next audio, of any length, and return the edges found in it, in order."""
         data = self._rest + pcm if self._rest else pcm
         size = self._frame_bytes
-        if len(data) == size:
-            self._rest = b""
-            edge = self._frame(data)
-            return [edge] if edge else []
-        edges: list[Edge] = []
         whole = len(data) - len(data) % size
-        for at in range(0, whole, size):
-            edge = self._frame(data[at : at + size])
-            if edge:
-                edges.append(edge)
         self._rest = data[whole:]
-        return edges
+        edges = (self._frame(data[at : at + size]) for at in range(0, whole, size))
+        return [edge for edge in edges if edge]
 
     def rearm(self) -> None:
         """Forget the utterance: speech that goes on is a new onset. To be called when a reply
@@ -98,7 +90,7 @@ class SpeechDetector:
         if not self.speaking:
             if voiced and sum(self._window) >= self._start:
                 self.speaking = True
-                self._voiced = sum(self._window)
+                self._voiced = self._start
                 return Edge.STARTED
             return None
         if voiced:

@@ -73,6 +73,7 @@ class EchoSession:
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
         if self._detector is None or rate_hz != self._rate_hz:
             self._detector, self._rate_hz = SpeechDetector(rate_hz), rate_hz
+            self._trim(0.0)  # what came at another rate cannot be joined to this
         self._utterance.append(pcm)
         self._held += len(pcm)
         edges = self._detector.feed(pcm)

@@ -75,7 +75,7 @@ class Leg(asyncio.Protocol):
     """One connection from Asterisk.
 
     `identified` is called once, with the UUID, and returns the listener for the rest of the call, or
-    None to refuse it. `lost` is called once for a connection that ends before that.
+    None to refuse it. `lost` is called once for a connection that ends without a listener.
     `downlink_rate_hz`: 0 sends at the rate the caller's audio came in; any other needs Asterisk
     20.17, 21.12, 22.7 or 23.1, which tell kinds apart.
     """
@@ -102,8 +102,8 @@ class Leg(asyncio.Protocol):
         self._error: Exception | None = None
         self._outcome = Outcome.CALLER_HANGUP
         self._hung_up = False
-        self._uplink_kind = -1
         self._read_at = 0.0  # when the peer was last seen to read
+        self._unsent = 0  # what the transport would hold if the peer had read nothing since
         self.playout = Playout(downlink_rate_hz or 8_000, capacity_s=playout_capacity_s)
         self._set_downlink(downlink_rate_hz or 8_000)
         self.pacer = Pacer(clock())
@@ -139,6 +139,8 @@ class Leg(asyncio.Protocol):
             for message in self._decoder.feed(data):
                 self._take(message)
                 if self.done:
+                    return
+                if self.done:
                     break
         except Exception as error:  # noqa: BLE001 - PeerError, or a fault of ours: it ends this call alone
             self._fail(error)
@@ -164,11 +166,11 @@ class Leg(asyncio.Protocol):
         match message:
             case wire.Audio(kind, payload):
                 self._counts.received[kind] += 1
-                if kind != self._uplink_kind:
-                    self._uplink_kind = kind
-                    self._set_downlink(self._fixed_rate_hz or wire.RATE_HZ[kind])
+                rate_hz = wire.RATE_HZ[kind]
+                if not self._fixed_rate_hz and rate_hz != self.playout.rate_hz:
+                    self._set_downlink(rate_hz)
                 if self._listener is not None:
-                    self._listener.heard(payload, wire.RATE_HZ[kind], self._clock())
+                    self._listener.heard(payload, rate_hz, self._clock())
             case wire.Digit(digit):
                 self._counts.received[wire.Kind.DTMF] += 1
                 if self._listener is not None:
@@ -187,7 +189,8 @@ class Leg(asyncio.Protocol):
         self._fail(PeerError("no_uuid", f"no UUID within {IDENTITY_TIMEOUT_S:g} s"))
 
     def _set_downlink(self, rate_hz: int) -> None:
-        """Speak at this rate from now on; a reply under way keeps the rate it began with."""
+        """Speak at this rate from now on. A reply under way keeps the rate it began with: the next
+        frame of the caller asks again."""
         if self.playout.set_rate(rate_hz):
             kind = wire.KIND_OF_RATE[rate_hz]
             self._header = wire.audio(kind, bytes(frame_bytes(rate_hz)))[: wire.HEADER_BYTES]
@@ -207,43 +210,48 @@ class Leg(asyncio.Protocol):
     def play(self, pcm: bytes, rate_hz: int) -> bool:
         """Queue the agent's audio; the first frame of a reply leaves now. True if one began."""
         begins = self.playout.push(pcm, rate_hz)
-        if begins:
+        if not self.playout.heard_ms:
             self._send_early()
         return begins
 
     def finish(self) -> None:
-        """No more of the reply will come; when its last frame leaves, `played_out` is called."""
-        expected_more = not self.playout.idle
+        """No more of the reply will come; when its last frame has left, `played_out` is called.
+        A paused reply is not over, even if nothing of it is left to play: `resume` ends it."""
+        under_way = not self.playout.idle
         self.playout.finish()
-        if expected_more and self.playout.idle and self._listener is not None:
-            self._listener.played_out(self._clock())
+        if under_way and not self.playout.paused:
+            self._played_out_if_idle(self._clock())
 
     def resume(self) -> None:
         """Go on with a paused reply, now."""
-        self.playout.paused = False
-        self._send_early()
+        if self.playout.paused:
+            self.playout.paused = False
+            self._played_out_if_idle(self._clock())
+            self._send_early()
 
     def tick(self, now: float) -> None:
         """Send what is due: the reply's next frame, or silence."""
         try:
+            late = now - self.due > FRAME_SECONDS
             owed = self.pacer.take(now)
             if not owed:
                 return
-            self._counts.late += owed > 1
+            self._counts.late += late
             for _ in range(owed):
                 self._send_frame(now)
-            if self._listener is not None:
+            if self._listener is not None and not self.done:
                 self._listener.ticked(now)
         except Exception as error:  # noqa: BLE001 - the ticker is shared: a fault of ours ends this call alone
             self._fail(error)
 
     def _send_early(self) -> None:
         now = self._clock()
-        if not self.done and self.pacer.take_early(now):
+        if not self.done and self.playout.ready and self.pacer.take_early(now):
             self._send_frame(now)
 
     def _send_frame(self, now: float) -> None:
-        speaking = not self.playout.idle
+        if self.done:  # a listener may end the call between two frames
+            return
         frame = self.playout.take()
         if frame is None:
             self._write(self._silence, now)
@@ -251,17 +259,21 @@ class Leg(asyncio.Protocol):
             return
         self._write(self._header + frame, now)
         self.last_spoke_at = now
-        if speaking and self.playout.idle and self._listener is not None:
+        self._played_out_if_idle(now)
+
+    def _played_out_if_idle(self, now: float) -> None:
+        if self.playout.idle and self._listener is not None:
             self._listener.played_out(now)
 
     def _write(self, message: bytes, now: float) -> None:
         transport = self._transport
-        if transport is None or self._hung_up or transport.is_closing():
+        if transport is None or transport.is_closing():
             return
         unsent = transport.get_write_buffer_size()
-        if unsent == 0:
+        if unsent < self._unsent:
             self._read_at = now
-        elif unsent > MAX_UNSENT_SECONDS * FRAMES_PER_SECOND * len(message):
+        if unsent > MAX_UNSENT_SECONDS * FRAMES_PER_SECOND * len(message):
+            self._unsent = unsent
             self._counts.skipped_seconds += FRAME_SECONDS
             if now - self._read_at > STALLED_SECONDS:
                 text = f"the peer has read nothing for {STALLED_SECONDS:g} s"
@@ -269,6 +281,7 @@ class Leg(asyncio.Protocol):
                 self.close()
             return
         transport.write(message)
+        self._unsent = unsent + len(message)
         self._counts.sent += 1
 
     # -- the end -------------------------------------------------------------------------------
@@ -284,6 +297,7 @@ class Leg(asyncio.Protocol):
         self._transport.write(wire.HANGUP)
         self._hung_up = True
         self.done = True
+        self._cancel_timer()
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.close)
 
     def close(self) -> None:

@@ -258,6 +258,15 @@ async def test_the_setup_says_what_the_settings_say(model: Any) -> None:
             assert said in setup
 
 
+async def test_vertex_ai_is_a_setting(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Simulator(QUICK) as simulator:
+        monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", simulator.base_url)
+        async with talk(model(simulator, vertex=True)) as call:  # with a key: express mode
+            await call.until(base.TurnEnded)
+            assert bytes(call.audio) == tone(0.5)
+        assert "google.cloud.aiplatform" in simulator.sessions[0].path
+
+
 async def test_without_a_greeting_the_model_waits(model: Any) -> None:
     async with Simulator(QUICK) as simulator:
         async with talk(model(simulator), base.SessionSetup("Be brief.", "")) as call:

@@ -136,7 +136,7 @@ class _Listener:
         if anchor is None:
             return Verdict(found=False)
         line, fits = self._likeliest(windows, anchor, slack_s)
-        sure = [i for i, fit in enumerate(fits) if fit >= _SURE]
+        sure = self._sure(line, fits)
         at = [windows[i] for i in sure]
         offsets = [line[i] for i in sure]
         if not at:
@@ -216,6 +216,15 @@ class _Listener:
         first = start + low
         sound = self._sound(first, first + count + self.window - 1)
         return _correlation(sound, self.script[start : start + self.window])
+
+    def _sure(self, line: list[int], fits: list[float]) -> list[int]:
+        """The windows that were found. One alone may fit by chance; its neighbour has to agree."""
+        slide = round(self.rate * _SLIDE_S)
+        pairs = [
+            min(fits[i : i + 2]) >= _SURE and abs(line[i + 1] - line[i]) <= slide
+            for i in range(len(fits) - 1)
+        ]
+        return [i for i in range(len(fits)) if any(pairs[max(i - 1, 0) : i + 1])]
 
     # ---- judging -------------------------------------------------------------------------------
 

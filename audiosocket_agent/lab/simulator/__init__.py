@@ -9,6 +9,7 @@ sessions of the real service; how long things take is for `Behaviour` to say.
 from audiosocket_agent.lab.simulator.behaviour import (
     CLOSES,
     FAULTS,
+    GOODBYE,
     Behaviour,
     Close,
     Pcm,
@@ -21,6 +22,7 @@ from audiosocket_agent.lab.simulator.server import Simulator, serve
 __all__ = [
     "CLOSES",
     "FAULTS",
+    "GOODBYE",
     "Behaviour",
     "CallerTurn",
     "Close",

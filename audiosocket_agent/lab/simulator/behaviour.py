@@ -19,6 +19,9 @@ class Pcm(NamedTuple):
 Speech = Path | Pcm
 """Something to say: a mono 16-bit WAV file of any rate, or the samples themselves."""
 
+GOODBYE: Final[Speech] = _ASSETS / "simulator-goodbye.wav"
+"""What to say beside a tool that ends the call, see ToolStep."""
+
 
 class Close(NamedTuple):
     """How the service leaves: a WebSocket close code and its reason. 1006 cannot be sent; it

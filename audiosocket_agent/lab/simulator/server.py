@@ -37,6 +37,7 @@ SESSIONS_KEPT: Final = 1000
 """Records kept; the oldest goes first."""
 CLOSE_SECONDS: Final = 1.0
 """How long a client may take to answer a close frame."""
+GOING_AWAY: Final = Close(1001, "")
 MESSAGE_BYTES: Final = 1 << 20
 """The largest message taken, websockets' default: 24 s of audio at 16 kHz."""
 
@@ -98,6 +99,7 @@ class Simulator:
         self._certificate_dir = certificate_dir
         self._behaviour_for = behaviour_for or (lambda _number: behaviour)
         self._handles = Handles()
+        self._open: set[_Connection] = set()
         self._live: dict[int, tuple[_Connection, Conversation]] = {}
         self._closing = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -131,7 +133,7 @@ class Simulator:
                     max_size=MESSAGE_BYTES,
                 )
             )
-            stack.callback(self._closing.set)  # runs before the server waits for its sessions
+            stack.push_async_callback(self._end_sessions)
             self.port = next(iter(server.sockets)).getsockname()[1]
             self._stack = stack.pop_all()
         return self
@@ -143,6 +145,12 @@ class Simulator:
         traceback: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
+
+    async def _end_sessions(self) -> None:
+        self._closing.set()
+        async with asyncio.TaskGroup() as group:
+            for connection in self._open:
+                group.create_task(_close(connection, GOING_AWAY))
 
     def inject(self, fault: str, session: int = -1) -> None:
         """Let a fault that happens once (`close`, `go-away`, `malformed-json`, `unknown-message`,
@@ -194,6 +202,7 @@ class Simulator:
     async def _converse(self, connection: ServerConnection) -> None:
         assert isinstance(connection, _Connection)
         record = connection.record
+        self._open.add(connection)
         try:
             await self._session(connection)
         except SessionEnd as end:
@@ -202,6 +211,7 @@ class Simulator:
         except ConnectionClosed:  # the client left before its setup was answered
             pass
         finally:
+            self._open.discard(connection)
             self._live.pop(record.number, None)
             record.closed = monotonic()
             if record.close_code is None:
@@ -262,8 +272,8 @@ async def _read(connection: _Connection, conversation: Conversation) -> None:
 
 
 async def _write(connection: _Connection, conversation: Conversation) -> None:
-    # The only writer: what a session says keeps its order, and a client that does not read stops
-    # its own audio, not the hearing.
+    # The only writer, so that what a session says keeps its order. A client that does not read
+    # stops this task, not the hearing.
     loop, woken = asyncio.get_running_loop(), connection.woken
     while True:
         woken.clear()
@@ -298,11 +308,14 @@ def _indented(message: bytes) -> bytes:
 
 
 async def _close(connection: _Connection, close: Close) -> None:
-    if close.code == ABORT:
-        connection.transport.abort()
-        await connection.wait_closed()
-    else:
-        await connection.close(close.code, close.reason)
+    # Bounded here: websockets bounds the answer to a close frame, not the sending of it, which a
+    # client that does not read delays for ever.
+    if close.code != ABORT:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * CLOSE_SECONDS):
+                await connection.close(close.code, close.reason)
+    connection.transport.abort()
+    await connection.wait_closed()
 
 
 async def _reset(connection: _Connection) -> None:

@@ -1,0 +1,62 @@
+"""Whether the caller's audio is what its kind says: its length against the clock.
+
+AudioSocket labels audio by kind, and one label lies: where Asterisk dials `AudioSocket/…` without `c()`,
+a caller's ulaw, alaw or g722 comes raw, as kind 0x10 (chan_audiosocket.c). It sounds like noise and can
+be told by its pace: 160 bytes fifty times a second are half the audio that 8 kHz slin would be.
+"""
+
+from typing import Final
+
+from audiosocket_agent.audio import FRAME_SECONDS
+from audiosocket_agent.errors import PeerError
+
+_RAW_BYTES: Final = 160  # 20 ms of ulaw, alaw or g722; as slin it would be 10 ms
+_RAW_MESSAGES: Final = 100  # in a row: two seconds of them
+_RAW_SPACING: Final = (
+    0.8 * FRAME_SECONDS,
+    1.2 * FRAME_SECONDS,
+)  # a 10 ms caller sends twice as fast
+
+FAST_WINDOW_SECONDS: Final = 5.0
+FAST_FACTOR: Final = 2.0
+"""Audio that comes twice as fast as it plays, for so long, is a flood and no caller: even a stall of
+the network as long as the window delivers less."""
+
+
+class Cadence:
+    """Watches one uplink. Times in seconds of any monotonic clock."""
+
+    def __init__(self) -> None:
+        self._raw = 0
+        self._raw_since = 0.0
+        self._window_since: float | None = None
+        self._window_audio = 0.0
+
+    def received(self, now: float, payload_bytes: int, duration_s: float) -> None:
+        """Audio came. Raises PeerError where it cannot be what it says it is."""
+        self._check_raw(now, payload_bytes)
+        if self._window_since is None or now - self._window_since >= FAST_WINDOW_SECONDS:
+            self._window_since, self._window_audio = now, 0.0
+        self._window_audio += duration_s
+        if self._window_audio > FAST_FACTOR * FAST_WINDOW_SECONDS:
+            raise PeerError(
+                "too_fast",
+                f"{self._window_audio:.0f} s of audio within {FAST_WINDOW_SECONDS:g} s",
+            )
+
+    def _check_raw(self, now: float, payload_bytes: int) -> None:
+        if payload_bytes != _RAW_BYTES:
+            self._raw = 0
+            return
+        if not self._raw:
+            self._raw_since = now
+        self._raw += 1
+        if self._raw > _RAW_MESSAGES:
+            spacing = (now - self._raw_since) / _RAW_MESSAGES
+            self._raw = 0
+            if _RAW_SPACING[0] < spacing < _RAW_SPACING[1]:
+                raise PeerError(
+                    "raw_codec",
+                    "160 bytes every 20 ms is a raw telephone codec, not slin: give the codec where "
+                    "Asterisk dials AudioSocket, as in Dial(AudioSocket/host:port/uuid/c(slin16))",
+                )

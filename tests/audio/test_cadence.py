@@ -1,0 +1,54 @@
+"""Audio that is not what its kind says."""
+
+import pytest
+
+from audiosocket_agent.audio.cadence import Cadence
+from audiosocket_agent.errors import PeerError
+
+
+def stream(payload_bytes: int, every_s: float, seconds: float, rate_hz: int = 8_000) -> None:
+    """Feed messages of this size at this spacing for so long."""
+    cadence = Cadence()
+    for number in range(int(seconds / every_s)):
+        cadence.received(100.0 + number * every_s, payload_bytes, payload_bytes / rate_hz / 2)
+
+
+@pytest.mark.parametrize(
+    ("payload_bytes", "every_s"),
+    [
+        (320, 0.020),  # slin, 20 ms
+        (480, 0.030),  # slin, 30 ms
+        (960, 0.060),  # slin, 60 ms
+        (160, 0.010),  # slin, 10 ms
+        (160, 0.200),  # nothing a codec does, but no proof of one either
+    ],
+)
+def test_honest_audio_passes(payload_bytes: int, every_s: float) -> None:
+    stream(payload_bytes, every_s, 60.0)
+
+
+def test_a_raw_codec_is_named_within_three_seconds() -> None:
+    with pytest.raises(PeerError, match=r"c\(slin16\)") as refused:
+        stream(160, 0.020, 3.0)
+    assert refused.value.code == "raw_codec"
+
+
+def test_one_frame_that_is_longer_proves_slin() -> None:
+    cadence = Cadence()
+    for number in range(500):
+        size = 320 if number % 100 == 99 else 160
+        cadence.received(number * 0.020, size, size / 16_000)
+
+
+def test_a_flood_is_refused() -> None:
+    with pytest.raises(PeerError) as refused:
+        stream(320, 0.005, 5.0)  # four times as fast as it plays
+    assert refused.value.code == "too_fast"
+
+
+def test_a_burst_after_a_stall_is_no_flood() -> None:
+    cadence = Cadence()
+    for number in range(240):  # 4.8 s of audio that the network held back, at once
+        cadence.received(5.0 + number * 1e-6, 320, 0.020)
+    for number in range(240):
+        cadence.received(5.0 + number * 0.020, 320, 0.020)

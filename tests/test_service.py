@@ -1,0 +1,217 @@
+"""`audiosocket-agent serve` as systemd sees it: signals, exit codes, notifications."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from audiosocket_agent.lab.caller import Call
+from audiosocket_agent.lab.report import End
+from tests.serving import EXAMPLE, HOST, PATIENCE_SECONDS, environment, serving
+
+# -- it is told to stop --------------------------------------------------------------------------
+
+
+async def test_sigterm_lets_the_running_call_go_on_and_gives_new_ones_back() -> None:
+    async with serving() as service, Call.connect(HOST, service.port) as call:
+        await call.agent_speaks()
+        service.signal(signal.SIGTERM)
+        await service.logged("draining")
+
+        async with Call.connect(HOST, service.port) as late:
+            assert await late.ended() is End.FINISHED
+        assert await service.page("/readyz") == (503, "draining\n")
+        assert await service.page("/healthz") == (200, "ok\n")
+
+        await call.passes(0.2)
+        await call.agent_speaks()  # still in the greeting it began before the signal
+        call.hang_up()
+        assert await service.exit_code() == 0
+        ended = await service.logged("call ended")
+        assert ended["outcome"] == "caller_hangup"
+        assert call.violations == late.violations == []
+
+
+async def test_a_second_sigterm_ends_the_running_call_politely() -> None:
+    async with (
+        serving(AGENT_GREETING="") as service,
+        Call.connect(HOST, service.port) as call,
+    ):
+        await call.passes(0.3)
+        service.signal(signal.SIGTERM)
+        await service.logged("draining")
+        await call.passes(0.3)
+        assert call.end is None
+
+        service.signal(signal.SIGTERM)
+        assert await call.ended() is End.FINISHED
+        assert await service.exit_code() == 0
+        assert (await service.logged("call ended"))["outcome"] == "drained"
+
+
+async def test_a_call_that_outlasts_the_drain_is_ended_politely() -> None:
+    async with (
+        serving(AGENT_GREETING="", DRAIN_TIMEOUT="0.5") as service,
+        Call.connect(HOST, service.port) as call,
+    ):
+        await call.passes(0.1)
+        service.signal(signal.SIGTERM)
+        assert await call.ended() is End.FINISHED
+        assert await service.exit_code() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_without_a_call_it_ends_at_once(number: signal.Signals) -> None:
+    async with serving() as service:
+        service.signal(number)
+        assert await service.exit_code() == 0
+
+
+async def test_each_log_line_is_one_object_and_the_echo_is_announced_once() -> None:
+    async with serving() as service:
+        service.signal(signal.SIGTERM)
+        await service.logged("stopped")
+        assert [entry["event"] for entry in service.log] == ["ready", "draining", "stopped"]
+        assert len(service.said) == 1
+        assert f"call --to {HOST}:{service.port}" in service.said[0]
+
+
+# -- it tells systemd ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    """Where systemd would listen."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        yield sock
+
+
+async def told(systemd: socket.socket) -> dict[str, str]:
+    """The next notification, by name."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        data = await asyncio.get_running_loop().sock_recv(systemd, 4096)
+    return dict(line.split("=", 1) for line in data.decode().splitlines())
+
+
+async def test_systemd_hears_of_the_start_the_loop_and_the_end(systemd: socket.socket) -> None:
+    settings = {"NOTIFY_SOCKET": systemd.getsockname(), "DRAIN_TIMEOUT": "600"}
+    async with serving(**settings) as service, Call.connect(HOST, service.port) as call:
+        assert await told(systemd) == {"READY": "1"}
+        assert await told(systemd) == {"WATCHDOG": "1"}
+        service.signal(signal.SIGTERM)
+        while (stopping := await told(systemd)) == {"WATCHDOG": "1"}:
+            pass
+        assert stopping.pop("STOPPING") == "1"
+        assert int(stopping.pop("EXTEND_TIMEOUT_USEC")) >= 615_000_000  # and 15 s to end politely
+        assert not stopping
+        assert await told(systemd) == {"WATCHDOG": "1"}  # as long as a call is up
+        call.hang_up()
+        assert await service.exit_code() == 0
+
+
+async def test_a_systemd_that_is_gone_does_not_stop_the_service(tmp_path: Path) -> None:
+    async with serving(NOTIFY_SOCKET=str(tmp_path / "nobody")) as service:
+        assert (await service.logged("systemd not told"))["state"] == "READY=1"
+        service.signal(signal.SIGTERM)
+        assert await service.exit_code() == 0
+
+
+# -- it cannot start -----------------------------------------------------------------------------
+
+
+def serve(file: Path = EXAMPLE, **settings: str) -> tuple[int, list[str]]:
+    """Start a service that cannot run: its exit code, and the lines it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "audiosocket_agent", "serve", "--config", str(file)],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("variable", ["AUDIOSOCKET_PORT", "METRICS_PORT"])
+def test_a_taken_port_is_one_line_that_names_it(variable: str) -> None:
+    with socket.create_server((HOST, 0)) as other:
+        port = other.getsockname()[1]
+        code, lines = serve(**{variable: str(port)})
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{variable} {HOST}:{port} cannot be used: Address already in use; ")
+
+
+def test_an_address_of_another_host_is_one_line_without_a_wrong_hint() -> None:
+    assert serve(AUDIOSOCKET_HOST="192.0.2.1", AUDIOSOCKET_PORT="9092") == (
+        1,
+        ["AUDIOSOCKET_PORT 192.0.2.1:9092 cannot be used: Cannot assign requested address"],
+    )
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "agent.log"
+    expected = f"LOG_FILE {path} cannot be written: No such file or directory"
+    assert serve(LOG_FILE=str(path)) == (1, [expected])
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        pytest.param(
+            {"VAD_AGGRESSIVENESS": "7"},
+            "environment: VAD_AGGRESSIVENESS should be less than or equal to 3, not '7'",
+            id="out of range",
+        ),
+        pytest.param(
+            {"VAD_AGRESSIVENESS": "2"},
+            "environment: unknown setting VAD_AGRESSIVENESS; did you mean VAD_AGGRESSIVENESS?",
+            id="misspelt",
+        ),
+        pytest.param(
+            {"VOICE_MODEL": "gemini"},
+            "VOICE_MODEL=gemini needs GEMINI_API_KEY (or GEMINI_VERTEX=true)",
+            id="no key",
+        ),
+        pytest.param(
+            {"CREDENTIALS_DIRECTORY": "/nowhere"},
+            "credentials in /nowhere cannot be read: "
+            "[Errno 2] No such file or directory: '/nowhere'",
+            id="no credentials",
+        ),
+    ],
+)
+def test_a_bad_variable_is_one_line_and_exit_3(settings: dict[str, str], line: str) -> None:
+    assert serve(**settings) == (3, [line])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(
+            "[vad]\nagressiveness = 2\n",
+            "unknown setting [vad] agressiveness; did you mean aggressiveness?",
+            id="misspelt",
+        ),
+        pytest.param(
+            "[vad]\nwindow = 'long'\n",
+            "VAD_WINDOW should be a valid number, unable to parse string as a number, not 'long'",
+            id="no number",
+        ),
+        pytest.param("max_calls =", "Invalid value (at end of document)", id="no TOML"),
+        pytest.param(None, "no such file", id="missing"),
+    ],
+)
+def test_a_bad_file_is_one_line_and_exit_3(text: str | None, line: str, tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    if text is not None:
+        file.write_text(text)
+    assert serve(file) == (3, [f"{file}: {line}"])
