@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -113,7 +112,7 @@ def simulate(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 9443,
     certificates: Annotated[
         Path, typer.Option(help="Where to keep the simulator's own CA and certificate.")
-    ] = Path(tempfile.gettempdir()) / "audiosocket-agent-simulator",
+    ] = config.state_directory() / "simulator",
     think: Annotated[float, typer.Option(help="Seconds from a turn to its answer.")] = 0.3,
     silence_ms: Annotated[int, typer.Option(help="Silence that ends a caller's turn.")] = 500,
     speed: Annotated[float, typer.Option(help="Times real time; 0 sends all at once.")] = 4.0,

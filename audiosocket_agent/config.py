@@ -39,6 +39,14 @@ def _number(value: Any) -> Any:
 
 
 FromText = BeforeValidator(_number)
+
+
+def state_directory() -> Path:
+    """Where what must outlive the process is kept: systemd's choice, else the user's own."""
+    given = os.environ.get("STATE_DIRECTORY", "~/.local/state/audiosocket-agent")
+    return Path(given).expanduser()
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 

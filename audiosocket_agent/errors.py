@@ -27,9 +27,9 @@ class StartError(AgentError):
         """`setting` gave an address that cannot be listened on; `taken` says what to do where
         another program has it."""
         # The event loop puts a sentence around the system's reason; a resolver's errno is negative.
-        known = error.errno is not None and error.errno > 0
-        why = os.strerror(error.errno) if known else error.strerror or str(error)
-        hint = f"; {taken}" if error.errno == errno.EADDRINUSE else ""
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror or str(error)
+        hint = f"; {taken}" if number == errno.EADDRINUSE else ""
         return cls(f"{setting} {host}:{port} cannot be used: {why}{hint}")
 
 

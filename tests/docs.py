@@ -1,7 +1,6 @@
 """The README's tables, made from the code: `python -m tests.docs --write`; the suite checks them."""
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -30,12 +29,11 @@ def metrics_table() -> str:
 def with_tables(text: str) -> str:
     """The README with its tables renewed; each stands between two comments that name it."""
     for name, table in (("settings", config.as_markdown()), ("metrics", metrics_table())):
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text, found = re.subn(
-            pattern, lambda m, table=table: f"{m[1]}{table}{m[2]}", text, flags=re.S
-        )
-        if found != 1:
+        before, opening, rest = text.partition(f"<!-- {name} -->\n")
+        _, closing, after = rest.partition(f"<!-- /{name} -->")
+        if not closing:
             raise SystemExit(f"README.md has no place for the table of {name}")
+        text = before + opening + table + closing + after
     return text
 
 

@@ -78,25 +78,21 @@ class GeminiModel:
         """A session on a connection of its own; raises ModelError, also where it is lost later."""
         session = GeminiSession(sink, self.capabilities)
         connecting_for.set(session)
-        async with AsyncExitStack() as stack:
+        stack = AsyncExitStack()
+        try:
             with model_errors():
                 async with asyncio.timeout(self._settings.setup_timeout):
-                    live = await stack.enter_async_context(
+                    session.live = await stack.enter_async_context(
                         self._client.aio.live.connect(
                             model=self._settings.live_model, config=self._config(setup)
                         )
                     )
-            session.live = live
-            writer = asyncio.create_task(session.write())
-            try:
-                if setup.greeting:
-                    session.prompt(setup.greeting, realtime=self._live.text_by_realtime_input)
+            if setup.greeting:
+                session.prompt(setup.greeting, realtime=self._live.text_by_realtime_input)
+            async with session.writing():
                 yield session
-            finally:
-                writer.cancel()
-                await asyncio.wait([writer])
-                if not writer.cancelled():
-                    writer.result()  # a fault of ours in it is not to be lost
+        finally:
+            await session.close(stack)
 
     def _config(self, setup: SessionSetup) -> types.LiveConnectConfig:
         settings, live = self._settings, self._live
@@ -175,15 +171,35 @@ class GeminiSession:
         else:
             self._outbox.put_nowait(_user_turn(text, complete=True))
 
-    async def write(self) -> None:
-        """Send what is queued, in order, until cancelled or the connection is gone; that it is gone
-        is told by `events`."""
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Send what is queued, in order, for as long as the block lasts."""
+        writer = asyncio.create_task(self._write())
+        try:
+            yield
+        finally:
+            writer.cancel()
+            await asyncio.wait([writer])
+            if not writer.cancelled():
+                writer.result()  # a fault of ours in it is not to be lost
+
+    async def _write(self) -> None:
         try:
             while True:
                 send = await self._outbox.get()
                 await send(self.live)
         except (ConnectionClosed, OSError):
-            return
+            return  # that the connection is gone is told by `events`
+
+    async def close(self, stack: AsyncExitStack) -> None:
+        """Leave the SDK's session. Its closing handshake waits without end for a service that has
+        stopped reading; the connection is cut then."""
+        try:
+            async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
+                await stack.aclose()
+        except TimeoutError:
+            if self.connection is not None:
+                self.connection.transport.abort()
 
     # -- from the model ------------------------------------------------------------------------
 

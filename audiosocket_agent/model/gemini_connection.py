@@ -21,9 +21,9 @@ MAX_UNSENT_BYTES: Final = 256 * 1024
 hears the caller 5 s late is of no use to the call."""
 
 _AUDIO_MARK: Final = b'"inlineData"'
-_MARK_WITHIN: Final = 96
-"""`{"serverContent":{"modelTurn":{"parts":[{"inlineData":` is 54 bytes; further in, the SDK's own path
-handles the message, slower but right."""
+_MARK_WITHIN: Final = 128
+"""`{"serverContent":{"modelTurn":{"parts":[{"inlineData":` is 54 bytes, indented about 96; further in,
+the SDK's own path handles the message, slower but right."""
 
 
 class AudioTaker(Protocol):

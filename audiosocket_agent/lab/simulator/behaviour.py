@@ -55,7 +55,7 @@ FAULTS: Final[Mapping[str, str]] = {
     "http-429": "The upgrade is answered with 429, as for too many requests.",
     "http-503": "The upgrade is answered with 503, as by an overloaded service.",
     "reset": "The connection is reset instead of an answer to the upgrade.",
-    "silent": "The connection is accepted and nothing is ever answered.",
+    "silent": "The connection is accepted, and the upgrade not answered for 30 s, then cut.",
     # While setting up.
     "close-before-setup": "The session is closed as soon as it is open (see close).",
     "close-at-setup": "The setup is answered by closing the session (see close).",
@@ -132,10 +132,14 @@ class Behaviour:
     usage beside the last audio, `turnComplete` beside `interrupted`."""
     greeting: Speech = _ASSETS / "simulator-greeting.wav"
     """Said in the first turn, where a text or content starts it."""
-    greeting_words: str = "Hello, this is the simulator speaking. How can I help you today?"
+    greeting_words: str = "Good morning, this is the reception. How can I help you?"
     reply: Speech = _ASSETS / "simulator-reply.wav"
     """Said in answer to the caller, and to every later text."""
-    reply_words: str = "I heard you, and this is the reply the simulator gives to everybody."
+    reply_words: str = (
+        "Certainly. Our office is open from nine to six, Monday to Friday, and on Saturday until "
+        "noon. Would you like me to put you through to a colleague, or shall I take a message for "
+        "you?"
+    )
     tools: tuple[ToolStep, ...] = ()
 
     # ---- going wrong

@@ -37,6 +37,9 @@ SESSIONS_KEPT: Final = 1000
 """Records kept; the oldest goes first."""
 CLOSE_SECONDS: Final = 1.0
 """How long a client may take to answer a close frame."""
+SILENT_SECONDS: Final = 30.0
+"""How long a connection may go without an upgrade, by the client's fault or by ours (`silent`).
+The SDK gives up after 10."""
 GOING_AWAY: Final = Close(1001, "")
 MESSAGE_BYTES: Final = 1 << 20
 """The largest message taken, websockets' default: 24 s of audio at 16 kHz."""
@@ -127,7 +130,7 @@ class Simulator:
                     process_request=self._admit,
                     logger=_LOG,
                     compression=None,
-                    open_timeout=None,  # `silent` lasts as long as the client's patience
+                    open_timeout=SILENT_SECONDS,
                     ping_interval=None,
                     close_timeout=CLOSE_SECONDS,
                     max_size=MESSAGE_BYTES,
