@@ -31,11 +31,14 @@ check: $(VENV)/.dev ## ruff, mypy --strict, and the layers
 
 test-pbx: $(VENV)/.dev ## Real Asterisk 22 with real callers (root, Debian)
 	tests/pbx/rootfs.sh
-	$(BIN)/pytest -m pbx tests/pbx
+	tests/deploy/packages.sh
+	$(BIN)/pytest -m pbx tests/pbx tests/deploy
 
 SECONDS ?= 60
 fuzz: $(VENV)/.fuzz ## Fuzz the wire for SECONDS=60
-	$(BIN)/python tests/fuzz/fuzz_wire.py -max_total_time=$(SECONDS) -max_len=4096 tests/fuzz/corpus/wire
+	@mkdir -p build/fuzz/wire
+	$(BIN)/python tests/fuzz/fuzz_wire.py -max_total_time=$(SECONDS) -max_len=4096 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/wire tests/fuzz/corpus/wire
 
 install: ## Install venv, unit, configuration and user under DESTDIR and PREFIX
 	deploy/install.sh

@@ -397,18 +397,21 @@ def _from_toml(path: Path, *, required: bool) -> Values:
     unknown = []
     sections = {section for section, _ in _BY_PLACE if section}
     for name, value in tree.items():
-        items = value.items() if isinstance(value, dict) else [("", value)]
-        for inner, leaf in items:
-            place = (name, inner) if isinstance(value, dict) else ("", name)
-            if place in _BY_PLACE:
-                values[place] = (leaf, str(path))
-            elif place[0] and place[0] not in sections:
-                unknown.append(f"{path}: unknown section [{name}]{_hint(name, sections)}")
-                break
+        if isinstance(value, dict):
+            section, where, table = name, f"[{name}] ", value
+        else:
+            section, where, table = "", "", {name: value}
+        if section and section not in sections:
+            unknown.append(f"{path}: unknown section [{name}]{_hint(name, sections)}")
+            continue
+        known = [key for place, key in _BY_PLACE if place == section]
+        for key, leaf in table.items():
+            if key in known:
+                values[section, key] = (leaf, str(path))
+            elif not section and key in sections:
+                unknown.append(f"{path}: {key} is a section, so [{key}], and not a setting")
             else:
-                known = [key for section, key in _BY_PLACE if section == place[0]]
-                where = f"[{name}] {inner}" if place[0] else name
-                unknown.append(f"{path}: unknown setting {where}{_hint(place[1], known)}")
+                unknown.append(f"{path}: unknown setting {where}{key}{_hint(key, known)}")
     if unknown:
         raise ConfigError("\n".join(unknown))
     return values
@@ -430,7 +433,7 @@ def _explain(error: ValidationError, values: Values) -> Iterator[str]:
             continue
         value, origin = values.get(place, (None, "default"))
         shown = MASK if setting.secret else repr(value)
-        message = message.removeprefix("Input ")
+        message = message.removeprefix("Input ").removeprefix("String ")
         yield f"{origin}: {setting.variable} {message}, not {shown}"
 
 

@@ -65,13 +65,14 @@ def start(level: str, file: Path | None = None) -> logging.handlers.QueueListene
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,  # here: the writing thread knows of no exception
     ]
     sink.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderer(people=file is None and sys.stderr.isatty()),
+                _renderer(people=file is None and sys.stderr.isatty()),
             ],
         )
     )
@@ -105,13 +106,10 @@ def _file(path: Path) -> logging.StreamHandler[Any]:
     return logging.handlers.WatchedFileHandler(path, encoding="utf-8")  # logrotate may move it
 
 
-def _renderer(*, people: bool) -> list[Any]:
+def _renderer(*, people: bool) -> Any:
     if people:  # a traceback without its variables: they hold what callers say
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    return [
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(serializer=lambda value, **_: _dumps(value)),
-    ]
+        return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return structlog.processors.JSONRenderer(serializer=lambda value, **_: _dumps(value))
 
 
 def _dumps(value: Any) -> str:

@@ -6,8 +6,16 @@ Base units; no call id, number or free text in a label. Children are bound here,
 from collections.abc import Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from audiosocket_agent import wire
 
@@ -26,6 +34,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, CPU and open files, by their usual names
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(PREFIX + name, text, labels, registry=self.registry)
@@ -120,6 +129,9 @@ class Metrics:
         self.model_stalls.inc(stalls)
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
-        """The exposition of all metrics, and its content type, as the scraper accepts it."""
-        encoder, content_type = choose_encoder(accept)
-        return encoder(self.registry), content_type
+        """The exposition of all metrics, and its content type: OpenMetrics where `accept`, the
+        header of a request, has it."""
+        if "application/openmetrics-text" in accept:
+            page: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return page, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4

@@ -54,16 +54,19 @@ async def _serve(settings: Settings) -> None:
     try:
         port = await server.listen(settings.audiosocket.host, settings.audiosocket.port)
         metrics_port = await server.health.start(settings.metrics.host, settings.metrics.port)
-        watch = asyncio.create_task(watch_loop(metrics, partial(notify_systemd, "WATCHDOG=1")))
+        gc.collect()
         gc.freeze()  # what is here now stays: leave it out of every later collection
         notify_systemd("READY=1")
         if settings.model == "echo":
             _say_that_it_is_an_echo(port)  # first: the log's thread writes to the same stream
         _log.info("ready", audiosocket=port, metrics=metrics_port, model=settings.model)
-        await stop.wait()
-        notify_systemd(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_stop_us(settings.drain_timeout)}")
-        await server.drain(settings.drain_timeout, hurry)
-        watch.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            beat = partial(notify_systemd, "WATCHDOG=1")
+            watch = tasks.create_task(watch_loop(metrics, beat))
+            await stop.wait()
+            notify_systemd(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_stop_us(settings.drain_timeout)}")
+            await server.drain(settings.drain_timeout, hurry)
+            watch.cancel()
     finally:
         await server.stop()
     _log.info("stopped")

@@ -17,6 +17,7 @@ CONFIG=/etc/$NAME
 
 prefix=${PREFIX:-/usr/local}
 destdir=${DESTDIR:-}
+destdir=${destdir%/}
 source=$(cd "$(dirname "$0")/.." && pwd -P)
 
 say() { echo "install.sh: $*" >&2; }
@@ -24,7 +25,7 @@ die() { say "$*"; exit 1; }
 
 # Prints why a Python cannot carry the service, or nothing.
 fault() {
-    "$1" - 2>&1 <<'PYTHON' || echo "$1 does not run"
+    "$1" - 2>/dev/null <<'PYTHON' || echo "$1 does not run"
 import os, sys
 base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 hidden = [home for home in ("/home/", "/root/", "/run/user/") if base.startswith(home)]
@@ -77,9 +78,8 @@ prefix=${prefix%/}
 home=$prefix/lib/$NAME
 
 if [ -n "$destdir" ]; then
-    mkdir -p "$destdir" || die "DESTDIR=$destdir cannot be made"
+    mkdir -p "$destdir" 2>/dev/null || die "DESTDIR=$destdir cannot be made"
     destdir=$(cd "$destdir" && pwd -P)
-    destdir=${destdir%/}
     case $destdir in
         *[!A-Za-z0-9/._+-]*) die "DESTDIR=$destdir is not a path of plain characters" ;;
     esac

@@ -86,7 +86,7 @@ async def test_a_malformed_peer_ends_alone_and_leaves_nothing(kind: str) -> None
             assert service.metric("calls_total", outcome="peer_error") == 1
         gc.collect()
         assert len(asyncio.all_tasks()) == tasks
-        assert open_files() == files
+        assert open_files() <= files  # fewer, where an earlier test's are collected only now
 
 
 @in_virtual_time

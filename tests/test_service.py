@@ -126,7 +126,7 @@ async def test_a_systemd_that_is_gone_does_not_stop_the_service(tmp_path: Path) 
 # -- it cannot start -----------------------------------------------------------------------------
 
 
-def serve(file: Path = EXAMPLE, **settings: str) -> tuple[int, list[str]]:
+def serve(settings: dict[str, str], file: Path = EXAMPLE) -> tuple[int, list[str]]:
     """Start a service that cannot run: its exit code, and the lines it says."""
     done = subprocess.run(
         [sys.executable, "-m", "audiosocket_agent", "serve", "--config", str(file)],
@@ -144,14 +144,14 @@ def serve(file: Path = EXAMPLE, **settings: str) -> tuple[int, list[str]]:
 def test_a_taken_port_is_one_line_that_names_it(variable: str) -> None:
     with socket.create_server((HOST, 0)) as other:
         port = other.getsockname()[1]
-        code, lines = serve(**{variable: str(port)})
+        code, lines = serve({variable: str(port)})
     assert code == 1
     assert len(lines) == 1
     assert lines[0].startswith(f"{variable} {HOST}:{port} cannot be used: Address already in use; ")
 
 
 def test_an_address_of_another_host_is_one_line_without_a_wrong_hint() -> None:
-    assert serve(AUDIOSOCKET_HOST="192.0.2.1", AUDIOSOCKET_PORT="9092") == (
+    assert serve({"AUDIOSOCKET_HOST": "192.0.2.1", "AUDIOSOCKET_PORT": "9092"}) == (
         1,
         ["AUDIOSOCKET_PORT 192.0.2.1:9092 cannot be used: Cannot assign requested address"],
     )
@@ -160,7 +160,7 @@ def test_an_address_of_another_host_is_one_line_without_a_wrong_hint() -> None:
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "agent.log"
     expected = f"LOG_FILE {path} cannot be written: No such file or directory"
-    assert serve(LOG_FILE=str(path)) == (1, [expected])
+    assert serve({"LOG_FILE": str(path)}) == (1, [expected])
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_variable_is_one_line_and_exit_3(settings: dict[str, str], line: str) -> None:
-    assert serve(**settings) == (3, [line])
+    assert serve(settings) == (3, [line])
 
 
 @pytest.mark.parametrize(
@@ -214,4 +214,4 @@ def test_a_bad_file_is_one_line_and_exit_3(text: str | None, line: str, tmp_path
     file = tmp_path / "agent.toml"
     if text is not None:
         file.write_text(text)
-    assert serve(file) == (3, [f"{file}: {line}"])
+    assert serve({}, file) == (3, [f"{file}: {line}"])

@@ -97,11 +97,10 @@ class Leg(asyncio.Protocol):
         self._clock = clock
         self._decoder = wire.Decoder()
         self._listener: LegListener | None = None
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport  # from connection_made on
         self._timer: asyncio.TimerHandle | None = None  # one deadline at a time: identity, close
         self._error: Exception | None = None
         self._outcome = Outcome.CALLER_HANGUP
-        self._hung_up = False
         self._read_at = 0.0  # when the peer was last seen to read
         self._unsent = 0  # what the transport would hold if the peer had read nothing since
         self.playout = Playout(downlink_rate_hz or 8_000, capacity_s=playout_capacity_s)
@@ -139,8 +138,6 @@ class Leg(asyncio.Protocol):
             for message in self._decoder.feed(data):
                 self._take(message)
                 if self.done:
-                    return
-                if self.done:
                     break
         except Exception as error:  # noqa: BLE001 - PeerError, or a fault of ours: it ends this call alone
             self._fail(error)
@@ -169,12 +166,12 @@ class Leg(asyncio.Protocol):
                 rate_hz = wire.RATE_HZ[kind]
                 if not self._fixed_rate_hz and rate_hz != self.playout.rate_hz:
                     self._set_downlink(rate_hz)
-                if self._listener is not None:
-                    self._listener.heard(payload, rate_hz, self._clock())
+                assert self._listener is not None  # the UUID comes first: the decoder sees to it
+                self._listener.heard(payload, rate_hz, self._clock())
             case wire.Digit(digit):
                 self._counts.received[wire.Kind.DTMF] += 1
-                if self._listener is not None:
-                    self._listener.pressed(digit)
+                assert self._listener is not None
+                self._listener.pressed(digit)
             case wire.Identity(call):
                 self._counts.received[wire.Kind.UUID] += 1
                 self._cancel_timer()
@@ -267,7 +264,7 @@ class Leg(asyncio.Protocol):
 
     def _write(self, message: bytes, now: float) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport.is_closing():
             return
         unsent = transport.get_write_buffer_size()
         if unsent < self._unsent:
@@ -292,10 +289,9 @@ class Leg(asyncio.Protocol):
         The socket is not closed here: closing it under the caller's audio makes the kernel send a
         reset, which Asterisk takes for a failure, and hangs the caller up.
         """
-        if self._transport is None or self._hung_up or self.done:
+        if self.done:
             return
         self._transport.write(wire.HANGUP)
-        self._hung_up = True
         self.done = True
         self._cancel_timer()
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.close)
@@ -303,8 +299,7 @@ class Leg(asyncio.Protocol):
     def close(self) -> None:
         """Close the socket now; `closed` follows."""
         self.done = True
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     def _fail(self, error: Exception) -> None:
         """End this call for a reason, and leave the caller to the dialplan where there is one."""
@@ -315,7 +310,7 @@ class Leg(asyncio.Protocol):
             self.close()
 
     def _note(self, error: Exception) -> None:
-        if self._error is None and not self._hung_up:
+        if self._error is None and not self.done:  # an end that was decided has its reason
             self._error = error
             self._outcome = Outcome.PEER_ERROR if isinstance(error, PeerError) else Outcome.ERROR
 

@@ -295,9 +295,10 @@ async def test_a_session_that_cannot_be_had(
     model: Any, fault: str, code: str, retryable: bool
 ) -> None:
     behaviour = Behaviour(faults=frozenset({fault}))
+    timeout = 0.3 if code == "timeout" else 10.0
     async with Simulator(behaviour) as simulator:
         with pytest.raises(ModelError) as refused:
-            async with talk(model(simulator, setup_timeout=0.5)):
+            async with talk(model(simulator, setup_timeout=timeout)):
                 pass
     assert (refused.value.code, refused.value.retryable) == (code, retryable)
 

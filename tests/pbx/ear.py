@@ -117,6 +117,9 @@ def align(heard: Pcm, reference: Pcm, rate_hz: int, slack_s: float = 1.0) -> Ver
 
 
 class _Listener:
+    """One reference and one ear. Places and offsets are in samples: what the script has at `place`
+    is heard at `place + offset`."""
+
     def __init__(self, heard: Pcm, reference: Pcm, rate_hz: int) -> None:
         self.rate = rate_hz
         self.raw: _Sound = heard.astype(np.float64)
@@ -124,11 +127,10 @@ class _Listener:
         self.script = _without_top(reference)
         self.window = round(rate_hz * _WINDOW_S)
         self.block = round(rate_hz * _BLOCK_S)
-        rms = _block_rms(self.script, self.block)
-        self.level = float(np.percentile(rms, 95)) if len(rms) else 0.0
-        self.spoken = rms > max(self.level * _SPEECH_SHARE, _SILENT_RMS)
-        self.rms = rms
-        self.gain = 1.0
+        self.rms = _block_rms(self.script, self.block)
+        level = float(np.percentile(self.rms, 95)) if len(self.rms) else 0.0
+        self.spoken = self.rms > max(level * _SPEECH_SHARE, _SILENT_RMS)
+        self.gain = 1.0  # of the ear over the script, once that is known
 
     def verdict(self, slack_s: float) -> Verdict:
         windows = self._speech_windows()
@@ -184,7 +186,8 @@ class _Listener:
     def _likeliest(
         self, windows: list[int], anchor: int, slack_s: float
     ) -> tuple[list[int], list[float]]:
-        """The offset of each window on the best line through all, and its correlation there."""
+        """The offset of each window on the best line through all (Viterbi's algorithm), and its
+        correlation there."""
         low = anchor - round(self.rate * _BACK_S)
         count = round(self.rate * (_BACK_S + slack_s))
         slide = round(self.rate * _SLIDE_S)
@@ -245,7 +248,7 @@ class _Listener:
         slid = walked = 0
         for i in range(1, len(at)):
             step, walk = offsets[i] - offsets[i - 1], at[i] - at[i - 1]
-            if abs(step) <= self.rate * _SLIDE_S * walk / (self.rate * _HOP_S):
+            if abs(step) <= _SLIDE_S * walk / _HOP_S:
                 slid += step
                 walked += walk
             else:

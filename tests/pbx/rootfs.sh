@@ -30,10 +30,12 @@ mirror() {
 build() {
     new=$1
     archive=$(mirror)
-    [ -n "$archive" ] || die "apt knows no Debian mirror here; run apt-get update first"
-    if ! command -v debootstrap >/dev/null; then
-        apt-get install -qy --no-install-recommends debootstrap
+    if [ -z "$archive" ] || ! command -v debootstrap >/dev/null; then
+        apt-get update -q
+        apt-get install -qy --no-install-recommends debootstrap debian-archive-keyring
+        archive=$(mirror)
     fi
+    [ -n "$archive" ] || die "apt knows no Debian mirror on this machine"
     eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
     [ -z "${http_proxy:-}" ] || export http_proxy
 

@@ -1,0 +1,129 @@
+"""The caller's audio on its way to the model: at which rate, with which edges, and in a gap."""
+
+import pytest
+
+from audiosocket_agent import assets
+from audiosocket_agent.audio import SAMPLE_BYTES, frame_bytes
+from audiosocket_agent.audio.resample import Resampler
+from audiosocket_agent.audio.uplink import Uplink
+from audiosocket_agent.audio.vad import Edge, SpeechDetector
+from audiosocket_agent.errors import PeerError
+
+STARTED, SUSTAINED, ENDED = Edge.STARTED, Edge.SUSTAINED, Edge.ENDED
+
+
+def spoken(seconds: float, rate_hz: int) -> bytes:
+    """The first words of the shipped caller, which begin at once and last for 2.9 s."""
+    pcm = assets.speech("caller")
+    if rate_hz != assets.RATE_HZ:
+        pcm = Resampler(assets.RATE_HZ, rate_hz).feed(pcm)
+    return pcm[: round(seconds * rate_hz) * SAMPLE_BYTES]
+
+
+def take(uplink: Uplink, pcm: bytes, rate_hz: int, since: float = 0.0) -> tuple[bytes, list[Edge]]:
+    """Frames of 20 ms, as Asterisk sends them; returns what the model gets, and the edges."""
+    heard, edges, size = b"", list[Edge](), frame_bytes(rate_hz)
+    for number, at in enumerate(range(0, len(pcm), size)):
+        out, found = uplink.take(pcm[at : at + size], rate_hz, since + number * 0.020)
+        heard += out
+        edges += found
+    return heard, edges
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000])
+def test_what_the_model_takes_is_passed_on_untouched(rate_hz: int) -> None:
+    uplink, pcm = Uplink(SpeechDetector), spoken(1, rate_hz)
+    assert take(uplink, pcm, rate_hz) == (pcm, [STARTED, SUSTAINED])
+    assert uplink.rate_hz == rate_hz
+
+
+@pytest.mark.parametrize("rate_hz", [12_000, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000])
+def test_every_other_rate_becomes_16_khz(rate_hz: int) -> None:
+    uplink = Uplink(SpeechDetector)
+    heard, edges = take(uplink, spoken(1, rate_hz), rate_hz)
+    assert uplink.rate_hz == 16_000
+    assert len(heard) == 16_000 * SAMPLE_BYTES
+    assert edges == [STARTED, SUSTAINED]
+
+
+def test_the_model_may_be_given_16_khz_of_an_8_khz_caller() -> None:
+    detectors: list[int] = []
+
+    def detector(rate_hz: int) -> SpeechDetector:
+        detectors.append(rate_hz)
+        return SpeechDetector(rate_hz)
+
+    uplink, pcm = Uplink(detector, model_rate_hz=16_000), spoken(1, 8_000)
+    heard, edges = take(uplink, pcm, 8_000)
+    assert heard == Resampler(8_000, 16_000).feed(pcm)
+    assert uplink.rate_hz == 16_000
+    assert edges == [STARTED, SUSTAINED]
+    assert detectors == [8_000]  # speech is found in what came, in half the bytes
+
+
+def test_the_caller_may_change_the_rate() -> None:
+    uplink = Uplink(SpeechDetector)
+    assert take(uplink, spoken(1, 8_000), 8_000)[1] == [STARTED, SUSTAINED]
+    pcm = spoken(1, 16_000)
+    assert take(uplink, pcm, 16_000, since=1.0) == (pcm, [STARTED, SUSTAINED])
+    assert uplink.rate_hz == 16_000
+
+
+def test_voiced_is_of_the_last_frame() -> None:
+    uplink = Uplink(SpeechDetector)
+    assert not uplink.voiced
+    take(uplink, spoken(0.02, 8_000), 8_000)
+    assert not uplink.voiced  # not certain yet
+    take(uplink, spoken(1, 8_000), 8_000)
+    assert uplink.voiced
+    uplink.take(bytes(320), 8_000, 1.0)
+    assert not uplink.voiced
+
+
+def test_audio_that_cannot_be_what_it_says_is_refused() -> None:
+    uplink, ulaw = Uplink(SpeechDetector), bytes(160)
+    for number in range(100):
+        uplink.take(ulaw, 8_000, number * 0.020)
+    with pytest.raises(PeerError, match=r"c\(slin16\)"):
+        uplink.take(ulaw, 8_000, 2.0)
+
+
+# -- a gap -----------------------------------------------------------------------------------------
+
+
+def test_before_the_caller_is_heard_nothing_is_missing() -> None:
+    uplink = Uplink(SpeechDetector)
+    assert uplink.missing(60.0) == (b"", [], False)
+
+
+def test_audio_that_came_in_a_burst_is_not_missed_while_it_lasts() -> None:
+    uplink = Uplink(SpeechDetector)
+    for now in (0.0, 0.06, 0.06):  # 60 ms each: the last reaches until 0.12
+        uplink.take(bytes(960), 8_000, now)
+    assert uplink.missing(0.21) == (b"", [], False)
+    assert uplink.missing(0.23) == (bytes(320), [], False)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "model_rate_hz", "silence"),
+    [(8_000, 0, 320), (8_000, 16_000, 640), (16_000, 0, 640), (24_000, 0, 640)],
+)
+def test_a_caller_who_mutes_in_mid_word_falls_silent_and_then_pauses(
+    rate_hz: int, model_rate_hz: int, silence: int
+) -> None:
+    uplink = Uplink(SpeechDetector, gap_fill_s=1.0, model_rate_hz=model_rate_hz)
+    take(uplink, spoken(1, rate_hz), rate_hz)  # the last frame came at 0.98
+    filled, edges, pauses = 0.0, list[tuple[float, Edge]](), list[float]()
+    for tick in range(50, 200):
+        now = tick * 0.020 + 0.001
+        pcm, found, paused = uplink.missing(now)
+        assert pcm in (b"", bytes(silence))
+        filled += 0.020 * bool(pcm)
+        edges += [(now, edge) for edge in found]
+        pauses += [now] * paused
+    assert filled == pytest.approx(1.0)
+    # heard until 1.08 at the latest, filled from 100 ms after, quiet for 0.5 s of it
+    assert [edge for _, edge in edges] == [ENDED]
+    assert 1.4 < edges[0][0] < 1.7
+    assert len(pauses) == 1
+    assert 2.0 < pauses[0] < 2.3
