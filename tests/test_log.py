@@ -226,8 +226,8 @@ def test_a_blocked_stream_stops_nobody_and_what_was_dropped_is_said(
     thread.join()
     said = [json.loads(line) for line in received.splitlines()]
     numbers = [line["number"] for line in said if line["event"] == "x"]
-    dropped = 3_000 - len(numbers)
-    assert 0 < dropped < 2_000
-    assert numbers == list(range(len(numbers)))
-    assert [line["event"] for line in said[-2:]] == [f"{dropped} log lines were dropped", "later"]
-    assert said[-2]["level"] == "warning"
+    dropped = [line for line in said if line["event"].endswith(" log lines were dropped")]
+    assert numbers == sorted(set(numbers))
+    assert sum(int(line["event"].split()[0]) for line in dropped) == 3_000 - len(numbers) > 0
+    assert {line["level"] for line in dropped} == {"warning"}
+    assert said[-1]["event"] == "later"

@@ -108,6 +108,9 @@ class Leg:
         self.codec = codec
         self.packets: list[Packet] = []
         self.muted = False
+        self.latest_s = 0.0
+        """How late the phone's own clock was at worst: more than a packet, and the machine, not
+        the service, made the gap."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.setblocking(False)
@@ -149,6 +152,7 @@ class Leg:
     async def run(self) -> None:
         """Send one packet every 20 ms, by absolute deadlines, until cancelled."""
         while True:
+            self.latest_s = max(self.latest_s, time.monotonic() - self._next_tick)
             self._tick()
             self._next_tick += PACKET_S
             await asyncio.sleep(self._next_tick - time.monotonic())

@@ -200,6 +200,11 @@ class Caller(asyncio.DatagramProtocol):
         """Press a key for 100 ms."""
         self._leg.dtmf(digit)
 
+    @property
+    def latest_s(self) -> float:
+        """How late this phone's own clock was at worst."""
+        return self._leg.latest_s
+
     # ---- ear -----------------------------------------------------------------------------------
 
     @property
