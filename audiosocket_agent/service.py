@@ -17,12 +17,12 @@ from typing import Final
 from audiosocket_agent import log
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call.machine import Limits
-from audiosocket_agent.config import Settings
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.echo import EchoModel
 from audiosocket_agent.server import POLITE_SECONDS, Server, notify_systemd, watch_loop
 from audiosocket_agent.session import Plan
+from audiosocket_agent.settings import Settings
 from audiosocket_agent.tools.builtin import END_CALL
 from audiosocket_agent.tools.registry import Registry
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from audiosocket_agent import config
-from audiosocket_agent.config import Loaded, Settings, load
+from audiosocket_agent.config import Loaded, load
 from audiosocket_agent.errors import ConfigError
+from audiosocket_agent.settings import Setting, Settings, settings_list
 
 KEY = "AIza-s3cret"
-SETTINGS = list(config.settings_list())
+SETTINGS = list(settings_list())
 
 
 @pytest.fixture
@@ -80,9 +81,7 @@ def test_the_environment_wins_over_a_credential_over_the_file_over_the_default(
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
-def test_every_setting_can_be_a_variable_and_in_the_file(
-    setting: config.Setting, file: Path
-) -> None:
+def test_every_setting_can_be_a_variable_and_in_the_file(setting: Setting, file: Path) -> None:
     """The default, written as text, is the default again."""
     default = setting.info.default
     if default is None:

@@ -11,7 +11,6 @@ from google.genai import errors, types
 from google.genai.live import AsyncSession
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from audiosocket_agent.config import Gemini as GeminiSettings
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.model.base import (
     AudioSink,
@@ -30,6 +29,7 @@ from audiosocket_agent.model.base import (
 )
 from audiosocket_agent.model.gemini_connection import FastConnection, connecting_for, rate_of
 from audiosocket_agent.model.gemini_models import live_model
+from audiosocket_agent.settings import Gemini as GeminiSettings
 
 CLOSE_TIMEOUT_S: Final = 0.5
 """For the closing handshake; a call must let go of everything within a second of its end."""

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 from audiosocket_agent import config
+from audiosocket_agent.settings import Settings, settings_list, value_of
 from tests.deploy.unit import DEPLOY
 from tests.serving import EXAMPLE
 
@@ -28,12 +29,12 @@ def test_what_it_shows_can_be_set_and_is_the_default(tmp_path: Path) -> None:
     assert len(loaded.origins) > 10
     changed = {
         setting.variable
-        for setting in config.settings_list()
-        if config.value_of(loaded.settings, setting) != config.value_of(plain.settings, setting)
+        for setting in settings_list()
+        if value_of(loaded.settings, setting) != value_of(plain.settings, setting)
     }
     assert changed == EXAMPLES
 
 
 def test_prometheus_scrapes_the_port_that_is_the_default() -> None:
-    target = f'targets: ["127.0.0.1:{config.Settings().metrics.port}"]'
+    target = f'targets: ["127.0.0.1:{Settings().metrics.port}"]'
     assert target in (DEPLOY / "prometheus.yml").read_text()

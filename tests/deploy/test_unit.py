@@ -8,9 +8,9 @@ import pytest
 
 from audiosocket_agent import config
 from audiosocket_agent.cli import app
-from audiosocket_agent.config import Settings
 from audiosocket_agent.health import MAX_CONNECTIONS
 from audiosocket_agent.server import POLITE_SECONDS
+from audiosocket_agent.settings import Settings, settings_list
 from tests.deploy.unit import REPOSITORY, UNIT, directives
 from tests.serving import EXAMPLE
 
@@ -74,7 +74,7 @@ def test_the_credential_is_a_setting_and_lies_where_the_example_says(
     unit: dict[str, list[str]],
 ) -> None:
     [[name, path]] = [value.split(":") for value in unit["LoadCredential"]]
-    assert name.upper() in {setting.variable for setting in config.settings_list()}
+    assert name.upper() in {setting.variable for setting in settings_list()}
     assert Path(path) == config.DEFAULT_FILE.parent / name
     assert path in EXAMPLE.read_text()
 

@@ -10,11 +10,11 @@ import pytest
 
 from audiosocket_agent import assets
 from audiosocket_agent.call.tool import ToolSpec
-from audiosocket_agent.config import Gemini
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.simulator import CLOSES, Behaviour, Pcm, Simulator, ToolStep
 from audiosocket_agent.model import base
 from audiosocket_agent.model.gemini import Features, GeminiModel, GeminiSession
+from audiosocket_agent.settings import Gemini
 from tests.scripted import tone
 
 BOTH_PATHS = pytest.mark.parametrize("fast_path", [True, False], ids=["fast", "sdk"])
