@@ -109,7 +109,7 @@ def _from_credentials(directory: str | None) -> Values:
 
 def _is_meant_for_us(name: str) -> bool:
     """Whether an unknown variable is a mistake rather than another program's."""
-    near = difflib.get_close_matches(name, _BY_VARIABLE, 1, cutoff=0.9)
+    near = difflib.get_close_matches(name, _BY_VARIABLE, 1, cutoff=0.92)
     return bool(near) or name.startswith(_OURS)
 
 

@@ -161,6 +161,7 @@ async def test_a_closed_ticker_calls_nobody_until_someone_is_added() -> None:
     ticker.add(again)
     await asyncio.sleep(1.0)
     assert again.ticks == pytest.approx([2.0], abs=0.001)
+    assert len(beat.ticks) == 1
 
 
 class Call:

@@ -105,7 +105,7 @@ class Leg(asyncio.Protocol):
         self._unsent = 0  # what the transport would hold if the peer had read nothing since
         self.playout = Playout(downlink_rate_hz or 8_000, capacity_s=playout_capacity_s)
         self._set_downlink(downlink_rate_hz or 8_000)
-        self.pacer = Pacer(clock())
+        self.pacer: Pacer  # from connection_made on
         self._counts = Counts()
         self.accepted_at = 0.0
         self.last_spoke_at = 0.0  # when a frame of a reply last left

@@ -31,10 +31,14 @@ class Tool:
 
 
 class Registry:
-    """The tools of one agent, by name."""
+    """The tools of one agent, by name. Raises ValueError for two of one name."""
 
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
-        self._tools = {tool.spec.name: tool for tool in tools}
+        self._tools: dict[str, Tool] = {}
+        for tool in tools:
+            if tool.spec.name in self._tools:
+                raise ValueError(f"two tools are called {tool.spec.name}")
+            self._tools[tool.spec.name] = tool
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:

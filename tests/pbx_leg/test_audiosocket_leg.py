@@ -289,6 +289,18 @@ async def test_a_busy_loop_is_late_then_skips(
     assert len(connection.frames) - 1 == frames + 1
 
 
+@in_virtual_time
+async def test_what_is_skipped_is_counted_once_whatever_the_reason() -> None:
+    connection = Connection(playout_capacity_s=0.1)
+    connection.says(ID)
+    connection.leg.play(FRAME * 8, 8_000)  # the queue takes five
+    await asyncio.sleep(0.01)
+    stall(0.08)  # and 0.02 is 70 ms late: three frames are given up
+    await asyncio.sleep(0.001)
+    assert connection.leg.take_counts().skipped_seconds == pytest.approx(0.06 + 0.06)
+    assert connection.leg.take_counts().skipped_seconds == 0
+
+
 # -- a peer that does not read ---------------------------------------------------------------------
 
 
@@ -322,6 +334,19 @@ async def test_a_peer_that_reads_nothing_for_5_s_is_gone() -> None:
     assert isinstance(error, PeerError)
     assert error.code == "stalled"
     assert connection.line.aborts == 1
+
+
+@in_virtual_time
+async def test_a_peer_that_reads_a_little_and_then_nothing_is_gone_too() -> None:
+    connection = Connection()
+    connection.says(ID)
+    connection.line.reads = False
+    await asyncio.sleep(3.0)
+    connection.line.unsent -= 100
+    await asyncio.sleep(4.9)
+    assert connection.desk.ends == []
+    await asyncio.sleep(0.2)
+    assert len(connection.desk.ends) == 1
 
 
 @in_virtual_time
@@ -373,6 +398,7 @@ async def test_a_peer_says_that_it_hangs_up() -> None:
     await ended(connection)
     assert connection.desk.ends == [(Outcome.CALLER_HANGUP, None)]
     assert len(connection.desk.audio) == 1  # what follows the end is not heard
+    assert connection.leg.take_counts().received == {Kind.UUID: 1, Kind.SLIN: 1, Kind.HANGUP: 1}
 
 
 @in_virtual_time

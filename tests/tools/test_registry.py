@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from audiosocket_agent.call.tool import ToolSpec
 from audiosocket_agent.tools.registry import CallControl, Registry, Tool
 
@@ -35,3 +37,8 @@ def test_the_model_is_told_of_each_in_order() -> None:
 
 def test_a_tool_without_arguments_has_the_schema_of_none() -> None:
     assert WEATHER.spec.parameters == {"type": "object", "properties": {}}
+
+
+def test_two_tools_of_one_name_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="two tools are called weather"):
+        Registry([WEATHER, WEATHER])
