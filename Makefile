@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test demo check test-pbx fuzz install lock docs clean
+.PHONY: help setup run test demo cover bench check test-pbx fuzz install lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +18,19 @@ run: setup ## Take calls on 9092 (metrics on 9100); without a key, by the embedd
 	@$(BIN)/audiosocket-agent serve
 
 demo: setup ## Service, simulator and one call on free ports; shows the call, leaves heard.wav
-	@$(BIN)/python -m audiosocket_agent.lab.demo
+	@$(BIN)/python -m audiosocket_agent.lab.demo $(if $(PLAIN),--plain)
 
 test: $(VENV)/.dev ## The whole suite that needs no root
 	$(BIN)/pytest -m "not pbx" tests
+
+PURE := tests/test_wire.py tests/test_errors.py tests/audio tests/call
+cover: $(VENV)/.dev ## The pure layers, every branch of them by their own tests
+	$(BIN)/pytest -q $(PURE) --cov=audiosocket_agent.wire --cov=audiosocket_agent.errors \
+	  --cov=audiosocket_agent.audio --cov=audiosocket_agent.call --cov-branch \
+	  --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+bench: $(VENV)/.dev ## What a caller notices, in milliseconds
+	$(BIN)/python -m tests.bench.figures
 
 check: $(VENV)/.dev ## ruff, mypy --strict, and the layers
 	$(BIN)/ruff check .
@@ -58,7 +67,8 @@ clean: ## Remove what was built
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/it"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "no venv: on Debian, apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --require-hashes -r requirements.lock

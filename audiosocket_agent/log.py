@@ -9,6 +9,7 @@ import logging
 import logging.handlers
 import queue
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,6 +19,8 @@ import structlog
 from audiosocket_agent.errors import StartError
 
 Log = structlog.stdlib.BoundLogger
+
+STOP_SECONDS: Final = 5.0
 
 _QUEUE_LINES: Final = 10_000  # beyond it lines are dropped, not waited for
 
@@ -44,7 +47,13 @@ class _DroppingQueueHandler(logging.handlers.QueueHandler):
 
 
 class _Writer(logging.handlers.QueueListener):
-    """The writing thread; `stop` waits until all that is queued is written."""
+    """The writing thread; `stop` waits until all that is queued is written, but not for ever: whoever
+    reads our stderr may have stopped."""
+
+    def stop(self) -> None:
+        ending = threading.Thread(target=super().stop, daemon=True)
+        ending.start()
+        ending.join(STOP_SECONDS)
 
     def enqueue_sentinel(self) -> None:
         lines = cast("queue.Queue[logging.LogRecord | None]", self.queue)
@@ -94,6 +103,11 @@ def start(level: str, file: Path | None = None) -> logging.handlers.QueueListene
     )
     listener.start()
     return listener
+
+
+def bind_call(call_id: str) -> None:
+    """Put the call's UUID into every line that the present task and its children log."""
+    structlog.contextvars.bind_contextvars(call=call_id)
 
 
 def get(name: str) -> Log:

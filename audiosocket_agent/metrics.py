@@ -91,7 +91,9 @@ class Metrics:
             "model_errors_total", "Model sessions refused or lost, by code.", "code"
         )
         self.model_reconnects = counter(
-            "model_reconnects_total", "Model sessions taken up again, by reason.", "reason"
+            "model_reconnects_total",
+            "Model sessions taken up again, by reason; none, as yet.",
+            "reason",
         )
         self.model_stalls = counter(
             "model_stalls_total", "Times the model's audio ran dry inside a reply."
@@ -99,7 +101,7 @@ class Metrics:
         self.tokens = counter(
             "tokens_total", "Tokens as counted by the model.", "direction", "modality"
         )
-        self.cost = counter("cost_usd_total", "Cost of tokens by the configured prices.")
+        self.cost = counter("cost_usd_total", "Cost of tokens; 0 until prices can be configured.")
         self.tool_calls = counter(
             "tool_calls_total", "Tools used by the model, by what came of it.", "tool", "outcome"
         )

@@ -94,7 +94,10 @@ class Server:
         for wait in waits:
             wait.cancel()
         for session in list(self._sessions.values()):
-            session.end(Outcome.DRAINED)
+            try:
+                session.end(Outcome.DRAINED)
+            except Exception:  # noqa: BLE001 - a fault of ours in one call must not keep others up
+                _log.exception("call not ended")
         try:
             async with asyncio.timeout(POLITE_SECONDS):
                 await self.idle()
@@ -105,6 +108,7 @@ class Server:
         """Close everything; calls still up are cut off."""
         if self._listener is not None:
             self._listener.close()
+        await asyncio.sleep(0)  # a call accepted just now has begun, so that it can end
         tasks = list(self._sessions)
         for task in tasks:
             task.cancel()
@@ -181,9 +185,9 @@ def notify_systemd(state: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
             sock.sendto(state.encode(), address)
-        except OSError as error:
-            _log.warning("systemd not told", state=state, reason=str(error))
+    except OSError as error:  # also where no file can be opened: the calls go on
+        _log.warning("systemd not told", state=state, reason=str(error))

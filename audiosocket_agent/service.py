@@ -17,6 +17,7 @@ from typing import Final
 from audiosocket_agent import log
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call.machine import Limits
+from audiosocket_agent.errors import StartError
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.echo import EchoModel
@@ -88,9 +89,15 @@ def voice_model(settings: Settings) -> VoiceModel:
     """The model that the settings name."""
     if settings.model == "echo":
         return EchoModel()
-    from audiosocket_agent.model.gemini import Features, GeminiModel  # 0.4 s, 50 MB: not for echo
+    from audiosocket_agent.model.gemini import GeminiModel  # 0.4 s, 50 MB: not for an echo
 
-    return GeminiModel(settings.gemini, Features(settings.enable_interruption_handling))
+    try:
+        return GeminiModel(settings.gemini, interruptions=settings.enable_interruption_handling)
+    except (OSError, ValueError) as error:
+        raise StartError(
+            f"the Gemini client cannot be made: {error}; SSL_CERT_FILE, if it is set, must name a "
+            "file of certificates"
+        ) from None
 
 
 def plan(settings: Settings) -> Plan:

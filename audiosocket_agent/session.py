@@ -6,6 +6,8 @@ Everything else is an event for the call machine, whose commands are performed h
 """
 
 import asyncio
+import json
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +43,7 @@ from audiosocket_agent.call.events import (
     ReplyStarted,
     TurnEnded,
 )
-from audiosocket_agent.call.machine import Call, Limits
+from audiosocket_agent.call.machine import Call, Limits, State
 from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.clock import monotonic
 from audiosocket_agent.errors import ModelError
@@ -51,6 +53,10 @@ from audiosocket_agent.pbx.audiosocket import Leg
 from audiosocket_agent.tools.registry import Registry
 
 TOOL_TIMEOUT_S: Final = 10.0
+
+INTERRUPTED_TAIL_S: Final = 2.0
+"""Audio of a turn may arrive for so long after the model has said that it was interrupted; what comes
+later is a new turn, even where the end of the old one was never told."""
 
 _log = log.get(__name__)
 
@@ -86,7 +92,8 @@ class Session:
         metrics: Metrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._log = _log.bind(call=str(call_id))
+        self._id = str(call_id)
+        self._log = _log.bind(call=self._id)
         self._leg = leg
         self._model = model
         self._tools = tools
@@ -100,7 +107,7 @@ class Session:
         self._over = asyncio.Event()
         self._voice: base.VoiceSession | None = None  # once it is ready
         self._generating = False  # the model's turn has audio, and more may come
-        self._discarding = False  # the rest of this turn is not to be heard
+        self._discarding_until = 0.0  # the rest of the model's turn is not to be heard
         self._uplink = Uplink(
             plan.detector, gap_fill_s=plan.gap_fill_s, model_rate_hz=plan.model_rate_hz
         )
@@ -114,6 +121,7 @@ class Session:
 
     async def run(self) -> Outcome:
         """Hold the call until it is over; returns why it ended. Raises only our own faults."""
+        log.bind_call(self._id)
         self._log.info("call started", peer=self._leg.peer)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -153,6 +161,8 @@ class Session:
             self._metrics.model_errors.labels(error.code).inc()
             self._log.warning("model failed", code=error.code, reason=str(error))
         finally:
+            if self._voice is not None and self._voice.dropped:
+                self._log.warning("caller audio dropped", messages=self._voice.dropped)
             self._voice = None
         self._generation_ended()
         self._feed(ModelFailed())
@@ -221,21 +231,23 @@ class Session:
     def _model_spoke(self, pcm: bytes, rate_hz: int) -> None:
         """The model's audio, as it arrives (AudioSink)."""
         self._generating = True
-        if self._discarding or self._leg.done:
+        if not self._call.agent_may_speak or self._clock() < self._discarding_until:
             return
         if self._leg.play(pcm, rate_hz):
             self._reply_started()
 
     def _reply_started(self) -> None:
+        if self._call.state is State.PAUSED:
+            return  # more of what is paused: the verdict is still to come
         now, since = self._clock(), self._last_voiced_at
         self._last_voiced_at = None
-        if self._uplink.detector is not None:
-            self._uplink.detector.rearm()
+        self._uplink.rearm()
         self._summary.turns += 1
         self._feed(ReplyStarted(None if since is None else now - since))
 
     def _generation_ended(self) -> None:
-        self._generating = self._discarding = False
+        self._generating = False
+        self._discarding_until = 0.0
         self._leg.finish()
 
     def _model_event(self, event: base.ModelEvent) -> None:
@@ -244,10 +256,11 @@ class Session:
                 self._generation_ended()
             case base.TurnEnded():
                 self._generation_ended()
-                self._feed(TurnEnded())
+                self._feed(TurnEnded(event.spoke))
             case base.Interrupted():
-                self._discarding = self._generating
                 self._feed(Interrupted())
+                if self._discarding_until:  # it has stopped: what is still on its way is little
+                    self._discarding_until = self._clock() + INTERRUPTED_TAIL_S
             case base.ToolCall():
                 self._use_tool(event)
             case base.ToolCancelled(ids):
@@ -270,7 +283,11 @@ class Session:
     def _use_tool(self, wanted: base.ToolCall) -> None:
         task = self._tasks.create_task(self._run_tool(wanted))
         self._tools_running[wanted.id] = task
-        task.add_done_callback(lambda _: self._tools_running.pop(wanted.id, None))
+        task.add_done_callback(lambda done: self._forget_tool(wanted.id, done))
+
+    def _forget_tool(self, use_id: str, done: asyncio.Task[None]) -> None:
+        if self._tools_running.get(use_id) is done:  # a model may use an id twice
+            del self._tools_running[use_id]
 
     async def _run_tool(self, wanted: base.ToolCall) -> None:
         tool = self._tools.find(wanted.name)
@@ -282,6 +299,7 @@ class Session:
             else:
                 async with asyncio.timeout(TOOL_TIMEOUT_S):
                     result = dict(await tool.run(self._control, wanted.arguments))
+                json.dumps(result)  # what cannot be told to a model is a fault of the tool
         except TimeoutError:
             outcome, result = "timeout", {"error": "it took too long"}
         except asyncio.CancelledError:
@@ -313,6 +331,7 @@ class Session:
                 self._observe_stop()
             case ResumePlayout():
                 self._last_voiced_at = None
+                self._uplink.rearm()  # what comes after the cough may be speech
                 self._leg.resume()
             case DropReply():
                 self._drop_reply()
@@ -337,7 +356,7 @@ class Session:
 
     def _drop_reply(self) -> None:
         heard_ms = self._leg.playout.clear()
-        self._discarding = self._generating
+        self._discarding_until = math.inf if self._generating else 0.0
         if self._voice is not None:
             self._voice.note_heard(heard_ms)
 

@@ -37,6 +37,7 @@ class Puppet:
         self.results: list[tuple[base.ToolCall, Mapping[str, Any]]] = []
         self.notes: list[int] = []
         self.closed = asyncio.Event()
+        self.dropped = 0
         self._sink = sink
         self._events: asyncio.Queue[base.ModelEvent | ModelError] = asyncio.Queue()
 

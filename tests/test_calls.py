@@ -222,6 +222,38 @@ async def test_a_short_noise_pauses_the_reply_and_nothing_of_it_is_lost() -> Non
 
 
 @in_virtual_time
+async def test_speech_that_follows_a_cough_stops_the_agent() -> None:
+    async with house(ScriptedModel(long_reply)) as service, service.call() as call:
+        await call.agent_speaks()
+        await call.passes(1.0)
+        call.say(noise(0.12) + bytes(8_000))  # a cough, and half a second in which it is judged
+        said = call.say(UTTERANCE)
+        await call.said()
+        last_heard = max(frame.at for frame in call.frames if frame.audible)
+        assert last_heard - said.begins <= 0.160
+        assert service.metric("barge_ins_total", result="resumed") == 1
+        assert service.metric("barge_ins_total", result="confirmed") == 1
+
+
+@in_virtual_time
+async def test_an_interruption_whose_turn_never_ends_does_not_mute_the_next_reply() -> None:
+    async def talk(model: Puppet) -> None:
+        model.say(tone(1.0))
+        await asyncio.sleep(0.5)
+        model.tell(base.Interrupted())  # and no turnComplete
+        await asyncio.sleep(3.0)
+        model.say(tone(0.4))
+        model.turn_ends()
+
+    async with house(ScriptedModel(talk)) as service, service.call() as call:
+        await call.agent_speaks()
+        await call.agent_silent(1.0)
+        await call.agent_speaks()
+        await call.agent_silent(0.5)
+        assert audible_seconds(call) == pytest.approx(0.9, abs=4 * FRAME)
+
+
+@in_virtual_time
 async def test_what_the_model_says_after_being_interrupted_is_not_heard_until_its_next_turn() -> (
     None
 ):
@@ -276,6 +308,22 @@ async def test_interruptions_can_be_switched_off() -> None:
         await call.said()
         await call.agent_silent(1.0)
         assert audible_seconds(call) == pytest.approx(10.0, abs=2 * FRAME)
+
+
+@in_virtual_time
+async def test_where_they_are_off_what_the_model_says_of_one_cuts_nothing() -> None:
+    async def talk(model: Puppet) -> None:
+        model.say(tone(1.0))
+        model.tell(base.Interrupted())
+        await asyncio.sleep(0.2)
+        model.say(tone(1.0))
+        model.turn_ends()
+
+    model = ScriptedModel(talk)
+    async with house(model, limits=Limits(interruptions=False)) as service, service.call() as call:
+        await call.agent_speaks()
+        await call.agent_silent(0.5)
+        assert audible_seconds(call) == pytest.approx(2.0, abs=2 * FRAME)
 
 
 # -- what is missing -----------------------------------------------------------------------------
@@ -353,6 +401,51 @@ async def test_the_agent_ends_the_call_and_its_goodbye_is_heard_to_the_end() -> 
     await service.is_empty()
     assert service.metric("calls_total", outcome="agent_hangup") == 1
     assert service.metric("tool_calls_total", tool="end_call", outcome="ok") == 1
+
+
+@in_virtual_time
+async def test_a_long_goodbye_is_heard_to_the_end() -> None:
+    async def goodbye(model: Puppet) -> None:
+        model.say(tone(16.0))
+        model.tell(base.ToolCall("1", "end_call", {}))
+        model.turn_ends()
+
+    async with house(ScriptedModel(goodbye)) as service, service.call() as call:
+        assert await call.ended(timeout=30.0) is End.FINISHED
+        assert audible_seconds(call) == pytest.approx(16.0, abs=2 * FRAME)
+
+
+@in_virtual_time
+async def test_what_the_model_says_after_its_goodbye_is_not_begun() -> None:
+    async def goodbye(model: Puppet) -> None:
+        model.say(tone(1.0))
+        model.tell(base.ToolCall("1", "end_call", {}))
+        await asyncio.sleep(0.1)
+        model.turn_ends()
+        await asyncio.sleep(1.0)  # within the 200 ms that the phone plays out
+        model.say(tone(1.0))
+
+    async with house(ScriptedModel(goodbye)) as service, service.call() as call:
+        assert await call.ended() is End.FINISHED
+        assert audible_seconds(call) == pytest.approx(1.0, abs=2 * FRAME)
+
+
+@in_virtual_time
+async def test_a_caller_who_speaks_before_the_goodbye_keeps_the_call() -> None:
+    async def goodbye(model: Puppet) -> None:
+        await asyncio.sleep(1.0)
+        model.tell(base.ToolCall("1", "end_call", {}))
+        await asyncio.sleep(6.0)
+        model.say(tone(0.5))
+        model.turn_ends()
+
+    async with house(ScriptedModel(goodbye)) as service, service.call() as call:
+        await call.passes(1.2)
+        call.say(UTTERANCE)
+        await call.said()
+        await call.agent_speaks()
+        await call.passes(2.0)
+        assert call.end is None
 
 
 @in_virtual_time

@@ -28,7 +28,7 @@ PURE = {"errors", "wire", "audio", "call"}
 IMPURE = {"asyncio", "time", "datetime", "logging", "threading", "random", "socket"}
 HOMES = {
     "cryptography": {"lab"},
-    "google": {"model.gemini"},
+    "google": {"model.gemini", "model.gemini_errors"},
     "numpy": {"audio", "lab"},
     "orjson": {"lab", "log", "model.gemini_connection"},
     "prometheus_client": {"metrics"},
@@ -39,7 +39,7 @@ HOMES = {
     "typer": {"cli"},
     "uvloop": {"cli"},
     "webrtcvad": {"audio.vad", "lab.simulator.hearing"},  # the pretend Gemini has ears of its own
-    "websockets": {"lab", "model.gemini", "model.gemini_connection"},
+    "websockets": {"lab", "model.gemini", "model.gemini_connection", "model.gemini_errors"},
 }
 
 TREES = {

@@ -17,10 +17,9 @@ _RAW_SPACING: Final = (
     1.2 * FRAME_SECONDS,
 )  # a 10 ms caller sends twice as fast
 
-FAST_WINDOW_SECONDS: Final = 5.0
-FAST_FACTOR: Final = 2.0
-"""Audio that comes twice as fast as it plays, for so long, is a flood and no caller: even a stall of
-the network as long as the window delivers less."""
+MAX_AHEAD_SECONDS: Final = 30.0
+"""Audio may come faster than it plays after a stall, the network's or our own, until the caller is
+where the clock is; nobody's clock is half a minute ahead. What goes beyond is a flood and no caller."""
 
 
 class Cadence:
@@ -29,20 +28,17 @@ class Cadence:
     def __init__(self) -> None:
         self._raw = 0
         self._raw_since = 0.0
-        self._window_since: float | None = None
-        self._window_audio = 0.0
+        self._ahead_s = 0.0
+        self._received_at: float | None = None
 
     def received(self, now: float, payload_bytes: int, duration_s: float) -> None:
         """Audio came. Raises PeerError where it cannot be what it says it is."""
         self._check_raw(now, payload_bytes)
-        if self._window_since is None or now - self._window_since >= FAST_WINDOW_SECONDS:
-            self._window_since, self._window_audio = now, 0.0
-        self._window_audio += duration_s
-        if self._window_audio > FAST_FACTOR * FAST_WINDOW_SECONDS:
-            raise PeerError(
-                "too_fast",
-                f"{self._window_audio:.0f} s of audio within {FAST_WINDOW_SECONDS:g} s",
-            )
+        elapsed = 0.0 if self._received_at is None else now - self._received_at
+        self._received_at = now
+        self._ahead_s = max(0.0, self._ahead_s - elapsed) + duration_s
+        if self._ahead_s > MAX_AHEAD_SECONDS:
+            raise PeerError("too_fast", f"{self._ahead_s:.0f} s of audio more than time has passed")
 
     def _check_raw(self, now: float, payload_bytes: int) -> None:
         if payload_bytes != _RAW_BYTES:

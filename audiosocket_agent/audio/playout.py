@@ -24,6 +24,7 @@ class Playout:
         self._rebuffer = max(2, rebuffer_ms // FRAME_MS)
         self._frames: deque[bytes] = deque()
         self._tail = b""
+        self._odd = b""  # half a sample, until the other half comes
         self._open = False  # more of the current reply may come
         self._needed = 1  # frames that must be queued before one is given
         self._heard = 0  # frames of the current reply that were given
@@ -68,6 +69,9 @@ class Playout:
         if rate_hz != self._from_hz:
             self._from_hz = rate_hz
             self._resampler = Resampler(rate_hz, self.rate_hz) if rate_hz != self.rate_hz else None
+        pcm = self._odd + pcm
+        whole = len(pcm) & ~1  # a model may cut a sample in two
+        pcm, self._odd = pcm[:whole], pcm[whole:]
         if self._resampler is not None:
             pcm = self._resampler.feed(pcm)
         self._queue(pcm)
@@ -83,6 +87,7 @@ class Playout:
             self._frames.append(self._tail.ljust(self._frame_bytes, b"\0"))
             self._tail = b""
         self._open = False
+        self._odd = b""
 
     def take(self) -> bytes | None:
         """The next frame, or None where silence is to be sent."""
@@ -98,7 +103,7 @@ class Playout:
     def clear(self) -> int:
         """Drop what is queued and end the reply. Returns the milliseconds of it that were heard."""
         self._frames.clear()
-        self._tail = b""
+        self._tail = self._odd = b""
         self._open = False
         self.paused = False
         if self._resampler is not None:

@@ -41,6 +41,11 @@ class Uplink:
         """Whether the last frame was speech."""
         return self.detector is not None and self.detector.speaking and not self.detector.quiet_ms
 
+    def rearm(self) -> None:
+        """Speech that goes on is a new onset (`SpeechDetector.rearm`)."""
+        if self.detector is not None:
+            self.detector.rearm()
+
     def take(self, payload: bytes, rate_hz: int, now: float) -> tuple[bytes, list[Edge]]:
         """Pass on the caller's next audio; returns it for the model, and the edges found in it.
         Raises PeerError where it is not what its rate says."""

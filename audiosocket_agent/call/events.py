@@ -44,6 +44,9 @@ class ReplyPlayed:
 class TurnEnded:
     """The model's turn is over; what is left of it is in the queue."""
 
+    spoke: bool
+    """False: the turn brought no audio."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
@@ -85,6 +88,11 @@ class VerdictDue:
 
 
 @dataclass(frozen=True, slots=True)
+class WordsDue:
+    """Time is up for the agent's goodbye to begin."""
+
+
+@dataclass(frozen=True, slots=True)
 class FarewellDue:
     """Time is up for last words."""
 
@@ -112,6 +120,7 @@ Event = (
     | EndOrdered
     | LegClosed
     | VerdictDue
+    | WordsDue
     | FarewellDue
     | TailPlayed
     | DurationReached

@@ -49,9 +49,10 @@ from audiosocket_agent.call.events import (
     TailPlayed,
     TurnEnded,
     VerdictDue,
+    WordsDue,
 )
 
-_Timed = VerdictDue | FarewellDue | TailPlayed | DurationReached
+_Timed = VerdictDue | WordsDue | FarewellDue | TailPlayed | DurationReached
 
 
 class State(Enum):
@@ -76,7 +77,13 @@ class Limits:
     """How long a reply stays paused without a sign that the sound was speech. More: a short word
     is recognised more often. Less: a cough makes a shorter hole."""
     farewell_s: float = 10.0
-    """The most that last words may take."""
+    """The most that last words may take where the end is ordered: an operator, a limit, a drain."""
+    last_words_s: float = 60.0
+    """The most that they may take where the end is the agent's own or the model's: all that was
+    said is heard, unless the model stalls inside it."""
+    words_s: float = 3.0
+    """How long the agent's goodbye is waited for when it ends the call before saying it; a model
+    takes about a second to go on after a tool."""
     tail_s: float = 0.22
     """20 ms that the last frame plays, 200 ms that a phone may hold: Asterisk goes on, and hangs
     up, at once when it reads our hangup (app_audiosocket.c)."""
@@ -93,7 +100,7 @@ class Call:
         self._accepted_at = now
         self._greeted = False
         self._playing = False  # a reply has started and is not played out, in whatever state
-        self._turn_open = False  # in ENDING: the model may still say something
+        self._words_to_come = False  # in ENDING: the agent has yet to say goodbye, or to finish it
         self._last_sent_at = now  # when the last frame of a reply left
         self._deadlines: dict[type[_Timed], float] = {
             DurationReached: now + limits.max_duration_s,
@@ -104,6 +111,11 @@ class Call:
         row of the present state changes nothing."""
         handler = _TABLE[self.state].get(type(event))
         return handler(self, event, now) if handler else []
+
+    @property
+    def agent_may_speak(self) -> bool:
+        """Whether the agent's audio is still for the caller's ears."""
+        return self.state not in (State.TAIL, State.HUNG_UP, State.OVER)
 
     def next_deadline(self) -> float | None:
         """When to call `elapse`; None when time changes nothing any more."""
@@ -170,28 +182,33 @@ class Call:
     # -- an end --------------------------------------------------------------------------------
 
     def _agent_ends(self, event: Event, now: float) -> list[Command]:
-        self._turn_open = True
-        return self._end(Outcome.AGENT_HANGUP, now)
+        self._words_to_come = True
+        return self._end(Outcome.AGENT_HANGUP, now, self._limits.last_words_s)
 
     def _ordered(self, event: Event, now: float) -> list[Command]:
         assert isinstance(event, EndOrdered)
-        return self._end(event.outcome, now)
+        return self._end(event.outcome, now, self._limits.farewell_s)
 
     def _too_long(self, event: Event, now: float) -> list[Command]:
-        return self._end(Outcome.MAX_DURATION, now)
+        return self._end(Outcome.MAX_DURATION, now, self._limits.farewell_s)
 
     def _model_failed(self, event: Event, now: float) -> list[Command]:
-        return self._end(Outcome.MODEL_FAILED, now)
+        return self._end(Outcome.MODEL_FAILED, now, self._limits.last_words_s)
 
-    def _end(self, outcome: Outcome, now: float) -> list[Command]:
-        """Decide the end. A reply under way is heard out, also one that a sound has paused."""
+    def _end(self, outcome: Outcome, now: float, within_s: float) -> list[Command]:
+        """Decide the end. A reply under way is heard out, also one that a sound has paused; the
+        caller does not interrupt last words."""
         commands: list[Command] = []
         if self.state is State.PAUSED:
             commands.append(ResumePlayout())
         self.outcome = outcome
         self.state = State.ENDING
-        self._deadlines = {FarewellDue: now + self._limits.farewell_s}
+        self._deadlines = {FarewellDue: now + within_s}
         return commands + self._leave_when_done(now)
+
+    def _last_words_began(self, event: Event, now: float) -> list[Command]:
+        self._deadlines.pop(WordsDue, None)
+        return self._reply_began(event, now)
 
     def _last_words_played(self, event: Event, now: float) -> list[Command]:
         self._playing = False
@@ -199,36 +216,55 @@ class Call:
         return self._leave_when_done(now)
 
     def _last_turn_over(self, event: Event, now: float) -> list[Command]:
-        self._turn_open = False
+        """A turn without a word is not the goodbye: it may come as the next one."""
+        assert isinstance(event, TurnEnded)
+        if event.spoke:
+            self._words_to_come = False
         return self._leave_when_done(now)
 
-    def _leave_when_done(self, now: float) -> list[Command]:
-        if not (self._playing or self._turn_open):
-            self._wait_for_tail(now)
+    def _no_more_words(self, event: Event, now: float) -> list[Command]:
+        """The model is gone, or has said nothing; what it did say is still to be heard."""
+        self._words_to_come = False
+        return self._leave_when_done(now)
+
+    def _speaks_on(self, event: Event, now: float) -> list[Command]:
+        """The caller speaks before the agent's goodbye has begun: the call is not over."""
+        if not self._words_to_come or self._playing or not self._limits.interruptions:
+            return []
+        self._words_to_come = False
+        self.outcome = Outcome.ERROR
+        self.state = State.LISTENING
+        self._deadlines = {DurationReached: self._accepted_at + self._limits.max_duration_s}
         return []
 
-    def _wait_for_tail(self, now: float) -> None:
+    def _leave_when_done(self, now: float) -> list[Command]:
+        if self._playing:
+            return []
+        if self._words_to_come:
+            self._deadlines.setdefault(WordsDue, now + self._limits.words_s)
+            return []
+        return self._wait_for_tail(now)
+
+    def _wait_for_tail(self, now: float) -> list[Command]:
         self.state = State.TAIL
         self._deadlines = {TailPlayed: max(now, self._last_sent_at + self._limits.tail_s)}
+        return []
 
     def _enough_words(self, event: Event, now: float) -> list[Command]:
         self._last_sent_at = now
-        self._wait_for_tail(now)
-        return [DropReply()]
-
-    def _no_more_words(self, event: Event, now: float) -> list[Command]:
-        """The model is gone while last words were awaited; what it said is still to be heard."""
-        return self._last_turn_over(event, now)
+        return [DropReply(), *self._wait_for_tail(now)]
 
     def _hang_up(self, event: Event, now: float) -> list[Command]:
         self.state = State.HUNG_UP
         return [HangUp()]
 
-    def _closed(self, event: Event, now: float) -> list[Command]:
-        """The socket is gone; before we hung up, that is the caller's (or the peer's) doing."""
+    def _caller_left(self, event: Event, now: float) -> list[Command]:
+        """The socket is gone with no end decided: the caller's doing, or the peer's."""
         assert isinstance(event, LegClosed)
-        if self.state is not State.HUNG_UP:
-            self.outcome = event.outcome
+        self.outcome = event.outcome
+        return self._over(event, now)
+
+    def _over(self, event: Event, now: float) -> list[Command]:
         self.state = State.OVER
         self._deadlines = {}
         return [Finish(self.outcome)]
@@ -241,7 +277,7 @@ _ENDS: Final[dict[type[Event], Handler]] = {
     EndOrdered: Call._ordered,
     DurationReached: Call._too_long,
     ModelFailed: Call._model_failed,
-    LegClosed: Call._closed,
+    LegClosed: Call._caller_left,
 }
 _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
     State.OPENING: {
@@ -265,19 +301,22 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
         VerdictDue: Call._resume,
     },
     State.ENDING: {
-        ReplyStarted: Call._reply_began,
+        ReplyStarted: Call._last_words_began,
         ReplyPlayed: Call._last_words_played,
         TurnEnded: Call._last_turn_over,
         ModelFailed: Call._no_more_words,
+        WordsDue: Call._no_more_words,
         FarewellDue: Call._enough_words,
-        LegClosed: Call._closed,
+        CallerSustained: Call._speaks_on,
+        Interrupted: Call._speaks_on,
+        LegClosed: Call._over,
     },
     State.TAIL: {
         TailPlayed: Call._hang_up,
-        LegClosed: Call._closed,
+        LegClosed: Call._over,
     },
     State.HUNG_UP: {
-        LegClosed: Call._closed,
+        LegClosed: Call._over,
     },
     State.OVER: {},
 }

@@ -121,8 +121,12 @@ ModelEvent = (
 
 
 class VoiceSession(Protocol):
-    """One conversation. All `send_*` return at once: they queue, in order, and a failure to
-    deliver surfaces as the ModelError that ends `events`."""
+    """One conversation. All `send_*` return at once; audio keeps its order, and everything else
+    its own. That the model is gone is told by `events`."""
+
+    @property
+    def dropped(self) -> int:
+        """Messages of the caller's audio that were given up because the model did not read."""
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
         """Take the caller's next audio, s16le mono at 8000 or 16000 Hz."""

@@ -63,6 +63,8 @@ class EchoSession:
         self._detector: SpeechDetector | None = None
         self._plays_until = 0.0
 
+    dropped = 0
+
     def say(self, pcm: bytes, rate_hz: int) -> None:
         """Speak: all at once, as a model does that is faster than real time."""
         self._plays_until = self._clock() + len(pcm) / (rate_hz * SAMPLE_BYTES)

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from google import genai
-from google.genai import errors, types
+from google.genai import types
 from google.genai.live import AsyncSession
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
-from audiosocket_agent.errors import ModelError
+from audiosocket_agent import log
 from audiosocket_agent.model.base import (
     AudioSink,
     Capabilities,
@@ -28,14 +28,20 @@ from audiosocket_agent.model.base import (
     Usage,
 )
 from audiosocket_agent.model.gemini_connection import FastConnection, connecting_for, rate_of
+from audiosocket_agent.model.gemini_errors import OursFailed, model_errors
 from audiosocket_agent.model.gemini_models import live_model
 from audiosocket_agent.settings import Gemini as GeminiSettings
 
 CLOSE_TIMEOUT_S: Final = 0.5
 """For the closing handshake; a call must let go of everything within a second of its end."""
 
+_log = log.get(__name__)
+
 PING_TIMEOUT_S: Final = 30.0
 """Pongs of the service were seen to take 8 to 30 s; the default of 20 ends sound connections."""
+
+Send = Callable[[AsyncSession], Awaitable[None]]
+"""A message to be sent, once there is a session to send it on."""
 
 MAX_QUEUED: Final = 250
 """Messages waiting for the plain path to send them: 5 s of audio. Audio beyond it is dropped."""
@@ -45,26 +51,22 @@ _RETRYABLE: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What a call wants of the model beyond its setup."""
-
-    interruptions: bool = True
-
-
 class GeminiModel:
-    """One client for all calls of the process."""
+    """One client for all calls of the process. Raises ValueError or OSError where it cannot be made:
+    no certificates, no credentials."""
 
-    def __init__(self, settings: GeminiSettings, features: Features) -> None:
+    def __init__(self, settings: GeminiSettings, *, interruptions: bool = True) -> None:
         self._settings = settings
-        self._features = features
+        self._interruptions = interruptions
+        key = settings.api_key.get_secret_value() if settings.api_key else ""
+        self._errors = partial(model_errors, secret=key)
         self._live = live_model(settings.live_model)
         self.name = settings.live_model
         self.capabilities = Capabilities(
             heard_notes=settings.heard_notes and self._live.notes_in_history
         )
         self._client = genai.Client(
-            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            api_key=key or None,
             vertexai=settings.vertex,
             project=settings.project or None,
             location=settings.location or None,
@@ -76,11 +78,11 @@ class GeminiModel:
     @asynccontextmanager
     async def open(self, setup: SessionSetup, sink: AudioSink) -> AsyncIterator["GeminiSession"]:
         """A session on a connection of its own; raises ModelError, also where it is lost later."""
-        session = GeminiSession(sink, self.capabilities)
+        session = GeminiSession(sink, self.capabilities, self._errors)
         connecting_for.set(session)
         stack = AsyncExitStack()
         try:
-            with model_errors():
+            with self._errors():
                 async with asyncio.timeout(self._settings.setup_timeout):
                     session.live = await stack.enter_async_context(
                         self._client.aio.live.connect(
@@ -91,6 +93,8 @@ class GeminiModel:
                 session.prompt(setup.greeting, realtime=self._live.text_by_realtime_input)
             async with session.writing():
                 yield session
+        except OursFailed as failed:
+            raise failed.__cause__ or failed from None
         finally:
             await session.close(stack)
 
@@ -108,7 +112,7 @@ class GeminiModel:
                 if live.thinking_budget is None
                 else types.ThinkingConfig(thinking_budget=live.thinking_budget)
             ),
-            realtime_input_config=_turn_taking(settings, self._features),
+            realtime_input_config=_turn_taking(settings, interruptions=self._interruptions),
             input_audio_transcription=transcription,
             output_audio_transcription=transcription,
             context_window_compression=_compression(settings),
@@ -133,43 +137,64 @@ class GeminiModel:
 
 
 class GeminiSession:
-    """One conversation (model.base.VoiceSession)."""
+    """One conversation (model.base.VoiceSession). `failures` turns what the SDK raises into
+    ModelError."""
 
-    def __init__(self, sink: AudioSink, capabilities: Capabilities) -> None:
+    def __init__(
+        self,
+        sink: AudioSink,
+        capabilities: Capabilities,
+        failures: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._sink = sink
         self._capabilities = capabilities
-        self._outbox: asyncio.Queue[Callable[[AsyncSession], Awaitable[None]]] = asyncio.Queue()
+        self._failures = failures
+        self._outbox: asyncio.Queue[Send] = asyncio.Queue(MAX_QUEUED)
+        self._given_up = 0  # messages that found the outbox full
         self.live: AsyncSession  # once it is connected
         self._spoke = False  # the present turn has brought audio
         self.connection: FastConnection | None = None  # None: the plain path
+
+    @property
+    def dropped(self) -> int:
+        return self._given_up + (self.connection.dropped if self.connection is not None else 0)
 
     # -- to the model --------------------------------------------------------------------------
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
         if self.connection is not None:
             self.connection.send_audio(pcm, rate_hz)
-        elif self._outbox.qsize() < MAX_QUEUED:
+        else:
             blob = types.Blob(data=pcm, mime_type=f"audio/pcm;rate={rate_hz}")
-            self._outbox.put_nowait(lambda live: live.send_realtime_input(audio=blob))
+            self._queue(lambda live: live.send_realtime_input(audio=blob))
 
     def end_audio(self) -> None:
-        self._outbox.put_nowait(lambda live: live.send_realtime_input(audio_stream_end=True))
+        if self.connection is not None:
+            self.connection.send_audio_end()
+        else:
+            self._queue(lambda live: live.send_realtime_input(audio_stream_end=True))
 
     def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
         response = types.FunctionResponse(id=call.id, name=call.name, response=dict(result))
-        self._outbox.put_nowait(lambda live: live.send_tool_response(function_responses=response))
+        self._queue(lambda live: live.send_tool_response(function_responses=response))
 
     def note_heard(self, heard_ms: int) -> None:
         if self._capabilities.heard_notes:
             text = f"(The caller interrupted after hearing {heard_ms / 1000:.1f} s of your reply.)"
-            self._outbox.put_nowait(_user_turn(text, complete=False))
+            self._queue(_user_turn(text, complete=False))
 
     def prompt(self, text: str, *, realtime: bool) -> None:
         """Make the model speak, by words that are not the caller's."""
         if realtime:
-            self._outbox.put_nowait(lambda live: live.send_realtime_input(text=text))
+            self._queue(lambda live: live.send_realtime_input(text=text))
         else:
-            self._outbox.put_nowait(_user_turn(text, complete=True))
+            self._queue(_user_turn(text, complete=True))
+
+    def _queue(self, send: Send) -> None:
+        if self._outbox.full():  # a model that is 5 s behind its caller is of no use to the call
+            self._given_up += 1
+        else:
+            self._outbox.put_nowait(send)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -180,16 +205,16 @@ class GeminiSession:
         finally:
             writer.cancel()
             await asyncio.wait([writer])
-            if not writer.cancelled():
-                writer.result()  # a fault of ours in it is not to be lost
 
     async def _write(self) -> None:
-        try:
-            while True:
-                send = await self._outbox.get()
+        while True:
+            send = await self._outbox.get()
+            try:
                 await send(self.live)
-        except (ConnectionClosed, OSError):
-            return  # that the connection is gone is told by `events`
+            except (ConnectionClosed, OSError):
+                return  # that the connection is gone is told by `events`
+            except Exception:  # noqa: BLE001 - one message the SDK refuses must not stop all after it
+                _log.exception("message not sent")
 
     async def close(self, stack: AsyncExitStack) -> None:
         """Leave the SDK's session. Its closing handshake waits without end for a service that has
@@ -206,33 +231,45 @@ class GeminiSession:
     def take_audio(self, pcm: bytes, rate_hz: int) -> None:
         """Audio, from either path."""
         self._spoke = True
-        self._sink(pcm, rate_hz)
+        try:
+            self._sink(pcm, rate_hz)
+        except Exception as error:  # the SDK is on the stack, and would swallow a TypeError
+            raise OursFailed from error
 
     async def events(self) -> AsyncIterator[ModelEvent]:
-        with model_errors():
+        with self._failures():
             while True:  # the SDK's iterator ends with every turn of the model
                 async for message in self.live.receive():
                     for event in self._translate(message):
                         yield event
 
     def _translate(self, message: types.LiveServerMessage) -> Iterator[ModelEvent]:
-        """Every field of a message: one may carry several."""
+        """Every field of a message, since one may carry several. A tool is asked for before the turn
+        that asks for it ends.
+
+        Of no consequence to a call, and so left out: setupComplete, waitingForInput,
+        turnCompleteReason, interactionStatus, voiceActivity, interimInputTranscription, grounding and
+        text parts of a turn that is spoken.
+        """
+        content = message.server_content
         if message.tool_call_cancellation and message.tool_call_cancellation.ids:
             yield ToolCancelled(tuple(message.tool_call_cancellation.ids))
-        if message.server_content:
-            yield from self._content(message.server_content)
-        if message.usage_metadata:
-            yield Usage(_tokens(message.usage_metadata))
+        if content:
+            yield from self._speech(content)
         if message.tool_call:
             for call in message.tool_call.function_calls or ():
                 yield ToolCall(call.id or "", call.name or "", call.args or {})
+        if content:
+            yield from self._turn(content)
+        if message.usage_metadata:
+            yield Usage(_tokens(message.usage_metadata))
         if message.go_away:
             yield GoAway(_seconds(message.go_away.time_left))
         update = message.session_resumption_update
         if update and update.resumable and update.new_handle:
             yield Resumable(update.new_handle)
 
-    def _content(self, content: types.LiveServerContent) -> Iterator[ModelEvent]:
+    def _speech(self, content: types.LiveServerContent) -> Iterator[ModelEvent]:
         if content.interrupted:
             yield Interrupted()
         for part in (content.model_turn.parts if content.model_turn else None) or ():
@@ -242,6 +279,8 @@ class GeminiSession:
             yield Transcript("caller", content.input_transcription.text)
         if content.output_transcription and content.output_transcription.text:
             yield Transcript("agent", content.output_transcription.text)
+
+    def _turn(self, content: types.LiveServerContent) -> Iterator[ModelEvent]:
         if content.generation_complete:
             yield GenerationEnded()
         if content.turn_complete:
@@ -277,7 +316,7 @@ def _speech(settings: GeminiSettings) -> types.SpeechConfig | None:
     )
 
 
-def _turn_taking(settings: GeminiSettings, features: Features) -> types.RealtimeInputConfig:
+def _turn_taking(settings: GeminiSettings, *, interruptions: bool) -> types.RealtimeInputConfig:
     start, end = types.StartSensitivity, types.EndSensitivity
     return types.RealtimeInputConfig(
         automatic_activity_detection=types.AutomaticActivityDetection(
@@ -292,9 +331,7 @@ def _turn_taking(settings: GeminiSettings, features: Features) -> types.Realtime
             prefix_padding_ms=round(settings.prefix_padding * 1000),
             silence_duration_ms=round(settings.silence_duration * 1000),
         ),
-        activity_handling=(
-            None if features.interruptions else types.ActivityHandling.NO_INTERRUPTION
-        ),
+        activity_handling=(None if interruptions else types.ActivityHandling.NO_INTERRUPTION),
     )
 
 
@@ -341,30 +378,3 @@ def _seconds(text: str | None) -> float:
         return float((text or "").rstrip("s"))
     except ValueError:
         return 0.0
-
-
-@contextmanager
-def model_errors() -> Iterator[None]:
-    """Turn what the SDK and the network raise into ModelError; nothing else is touched."""
-    try:
-        yield
-    except errors.APIError as error:
-        code = error.code if isinstance(error.code, int) else 0
-        raise ModelError(
-            str(code or "error"), f"{code}: {error.message}", retryable=code in _RETRYABLE
-        ) from error
-    except InvalidStatus as error:
-        status = error.response.status_code
-        raise ModelError(
-            str(status), f"HTTP {status} at connect", retryable=status in _RETRYABLE
-        ) from error
-    except ConnectionClosed as error:
-        code = error.rcvd.code if error.rcvd else 1006
-        raise ModelError(str(code), str(error), retryable=code in _RETRYABLE) from error
-    except TimeoutError as error:
-        raise ModelError("timeout", "not set up in time", retryable=True) from error
-    except (InvalidHandshake, OSError) as error:
-        raise ModelError("unreachable", str(error), retryable=True) from error
-    except (ValueError, TypeError, KeyError) as error:
-        # malformed JSON; and google-genai 3.4 raises TypeError for a message it does not know
-        raise ModelError("bad_message", f"not understood: {error!r}", retryable=True) from error

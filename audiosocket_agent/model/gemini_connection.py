@@ -9,7 +9,7 @@ SDK not use the hook, the plain SDK path does the same work.
 
 from binascii import a2b_base64, b2a_base64
 from contextvars import ContextVar
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import orjson
@@ -56,6 +56,10 @@ class FastConnection(ClientConnection):
         head, tail = _envelope(rate_hz)
         broadcast((self,), head + b2a_base64(pcm, newline=False) + tail, text=True)
 
+    def send_audio_end(self) -> None:
+        """Say that the audio pauses, in order with it."""
+        broadcast((self,), b'{"realtime_input":{"audioStreamEnd":true}}', text=True)
+
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message that is not audio alone, as bytes."""
         while True:
@@ -66,33 +70,39 @@ class FastConnection(ClientConnection):
                 return message
 
     def _without_audio(self, message: bytes) -> bytes:
-        """Hand the audio over; returns what else the message says, or nothing."""
-        data = orjson.loads(message)
-        content = data["serverContent"]
-        rest = []
-        for part in content["modelTurn"]["parts"]:
-            inline = part.get("inlineData")
-            if inline is None:
-                rest.append(part)
-            else:
-                self._taker.take_audio(a2b_base64(inline["data"]), rate_of(inline["mimeType"]))
+        """Hand the audio over; returns what else the message says, or nothing. A message that is not
+        as expected is left whole to the SDK."""
+        try:
+            data = orjson.loads(message)
+            content = data["serverContent"]
+            parts = content["modelTurn"]["parts"]
+            audio = [_decode(part["inlineData"]) for part in parts if "inlineData" in part]
+        except (ValueError, KeyError, TypeError):
+            return message
+        rest = [part for part in parts if "inlineData" not in part]
         if rest:
             content["modelTurn"]["parts"] = rest
         else:
             del content["modelTurn"]
         if not content:
             del data["serverContent"]
+        for pcm, rate_hz in audio:
+            self._taker.take_audio(pcm, rate_hz)
         return orjson.dumps(data) if data else b""
 
 
-@cache
+def _decode(inline: dict[str, str]) -> tuple[bytes, int]:
+    return a2b_base64(inline["data"], strict_mode=True), rate_of(inline["mimeType"])
+
+
+@lru_cache(maxsize=16)
 def rate_of(mime_type: str) -> int:
-    """The rate in `audio/pcm;rate=24000`; 24000 where it does not say."""
+    """The rate in `audio/pcm;rate=24000`; 24000 where it does not say, or says what is none."""
     rate = mime_type.partition("rate=")[2].partition(";")[0]
-    return int(rate) if rate.isdigit() else 24_000
+    return int(rate) if rate.isascii() and rate.isdigit() and len(rate) == 5 else 24_000
 
 
-@cache
+@lru_cache(maxsize=16)
 def _envelope(rate_hz: int) -> tuple[bytes, bytes]:
     head = b'{"realtime_input":{"audio":{"mime_type":"audio/pcm;rate=%d","data":"' % rate_hz
     return head, b'"}}}'

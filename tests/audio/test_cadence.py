@@ -42,13 +42,17 @@ def test_one_frame_that_is_longer_proves_slin() -> None:
 
 def test_a_flood_is_refused() -> None:
     with pytest.raises(PeerError) as refused:
-        stream(320, 0.005, 5.0)  # four times as fast as it plays
+        stream(320, 0.005, 12.0)  # four times as fast as it plays: 3 s ahead after each second
     assert refused.value.code == "too_fast"
 
 
-def test_a_burst_after_a_stall_is_no_flood() -> None:
+def test_what_a_stall_has_held_back_is_no_flood() -> None:
     cadence = Cadence()
-    for number in range(240):  # 4.8 s of audio that the network held back, at once
-        cadence.received(5.0 + number * 1e-6, 320, 0.020)
-    for number in range(240):
-        cadence.received(5.0 + number * 0.020, 320, 0.020)
+    for number in range(750):  # 15 s of audio, at once
+        cadence.received(15.0 + number * 1e-6, 320, 0.020)
+    for number in range(5_000):
+        cadence.received(15.0 + number * 0.020, 320, 0.020)
+
+
+def test_a_clock_a_little_fast_is_no_flood() -> None:
+    stream(320, 0.020 / 1.001, 3600.0)

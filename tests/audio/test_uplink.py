@@ -127,3 +127,12 @@ def test_a_caller_who_mutes_in_mid_word_falls_silent_and_then_pauses(
     assert 1.4 < edges[0][0] < 1.7
     assert len(pauses) == 1
     assert 2.0 < pauses[0] < 2.3
+
+
+def test_speech_that_goes_on_can_be_a_new_onset() -> None:
+    uplink, pcm = Uplink(SpeechDetector), spoken(2, 8_000)
+    uplink.rearm()  # before there is any audio it changes nothing
+    half = len(pcm) // 2
+    assert take(uplink, pcm[:half], 8_000) == (pcm[:half], [STARTED, SUSTAINED])
+    uplink.rearm()
+    assert take(uplink, pcm[half:], 8_000, 1.0) == (pcm[half:], [STARTED, SUSTAINED])

@@ -37,6 +37,7 @@ from audiosocket_agent.call.events import (
     TailPlayed,
     TurnEnded,
     VerdictDue,
+    WordsDue,
 )
 from audiosocket_agent.call.machine import Call, Limits, State
 
@@ -129,7 +130,7 @@ def test_interruptions_can_be_switched_off() -> None:
 def test_the_agent_ends_the_call_after_its_last_words() -> None:
     call = speaking()
     assert call.receive(AgentEnds(), 2.0) == []
-    assert call.receive(TurnEnded(), 2.5) == []  # all is said, not all is heard
+    assert call.receive(TurnEnded(spoke=True), 2.5) == []  # all is said, not all is heard
     assert call.receive(ReplyPlayed(), 4.0) == []
     assert call.next_deadline() == 4.22  # the last frame left at 4.0; 20 ms + 200 ms
     assert call.elapse(4.22) == [HangUp()]
@@ -142,18 +143,71 @@ def test_the_agent_may_ask_for_the_end_before_its_last_words() -> None:
     assert call.receive(AgentEnds(), 2.0) == []
     assert state_of(call) is State.ENDING  # it has yet to say goodbye
     assert call.receive(ReplyStarted(0.9), 2.6) == [Answered(0.9)]
-    assert call.receive(TurnEnded(), 3.0) == []
+    assert call.receive(TurnEnded(spoke=True), 3.0) == []
     assert state_of(call) is State.ENDING
     assert call.receive(ReplyPlayed(), 4.0) == []
     assert state_of(call) is State.TAIL
 
 
-def test_a_turn_without_words_ends_the_call_too() -> None:
+def test_once_all_is_said_the_agent_says_no_more() -> None:
+    call = speaking()
+    assert call.agent_may_speak
+    call.receive(AgentEnds(), 2.0)
+    assert call.agent_may_speak
+    call.receive(TurnEnded(spoke=True), 2.1)
+    call.receive(ReplyPlayed(), 3.0)
+    assert not call.agent_may_speak  # the phone is playing out
+    assert not hung_up().agent_may_speak
+    assert not over().agent_may_speak
+
+
+def test_a_turn_without_words_is_not_the_goodbye_but_it_is_not_waited_for_long() -> None:
     call = speaking()
     call.receive(ReplyPlayed(), 2.0)
     call.receive(AgentEnds(), 3.0)
-    assert call.receive(TurnEnded(), 3.1) == []
-    assert call.elapse(3.1) == [HangUp()]  # what was said left at 2.0, long played
+    assert call.receive(TurnEnded(spoke=False), 3.1) == []  # that of the tool
+    assert call.next_deadline() == 6.0  # 3.0 + 3.0
+    assert call.elapse(6.0) == []
+    assert call.elapse(6.0) == [HangUp()]  # what was said left at 2.0, long played
+
+
+def test_a_goodbye_that_comes_as_a_turn_of_its_own_is_heard() -> None:
+    call = speaking()
+    call.receive(ReplyPlayed(), 2.0)
+    call.receive(AgentEnds(), 3.0)
+    call.receive(TurnEnded(spoke=False), 3.1)
+    call.receive(UNPROMPTED, 4.2)
+    assert call.elapse(6.0) == []  # it has begun: nothing cuts it
+    call.receive(TurnEnded(spoke=True), 4.5)
+    call.receive(ReplyPlayed(), 20.0)
+    assert call.elapse(20.22) == [HangUp()]
+
+
+def test_a_goodbye_of_16_seconds_is_heard_to_its_end() -> None:
+    call = speaking()
+    call.receive(AgentEnds(), 2.0)
+    call.receive(TurnEnded(spoke=True), 2.1)
+    assert call.elapse(17.9) == []
+    call.receive(ReplyPlayed(), 18.0)
+    assert call.elapse(18.22) == [HangUp()]
+
+
+def test_a_model_that_stalls_inside_its_goodbye_is_not_waited_for_for_ever() -> None:
+    call = speaking()
+    call.receive(AgentEnds(), 2.0)
+    assert call.elapse(62.0) == [DropReply()]
+    assert call.elapse(62.22) == [HangUp()]
+
+
+@pytest.mark.parametrize("speaks", [CallerSustained(), Interrupted()])
+def test_a_caller_who_speaks_before_the_goodbye_has_begun_is_listened_to(speaks: Event) -> None:
+    call = speaking()
+    call.receive(ReplyPlayed(), 2.0)
+    call.receive(AgentEnds(), 2.0)
+    assert call.receive(speaks, 2.5) == []
+    assert state_of(call) is State.LISTENING
+    assert call.next_deadline() == 60.0  # the call is as long as it may be, again
+    assert call.receive(ReplyStarted(0.8), 4.0) == [Answered(0.8)]
 
 
 def test_a_caller_who_says_goodbye_too_does_not_cut_the_agents() -> None:
@@ -227,10 +281,10 @@ def test_a_model_that_fails_while_its_goodbye_is_awaited() -> None:
     assert call.receive(CALLER_LEFT, 2.6) == [Finish(Outcome.AGENT_HANGUP)]
 
 
-def test_a_caller_who_leaves_during_last_words_is_the_one_who_hung_up() -> None:
+def test_a_caller_who_leaves_during_last_words_does_not_change_why_the_call_ended() -> None:
     call = speaking()
-    call.receive(AgentEnds(), 2.0)
-    assert call.receive(CALLER_LEFT, 2.5) == [Finish(Outcome.CALLER_HANGUP)]
+    call.receive(ModelFailed(), 2.0)
+    assert call.receive(CALLER_LEFT, 2.5) == [Finish(Outcome.MODEL_FAILED)]
 
 
 def listening() -> Call:
@@ -279,7 +333,7 @@ EVENTS: tuple[Event, ...] = (
     UNPROMPTED,
     ReplyStarted(0.5),
     ReplyPlayed(),
-    TurnEnded(),
+    TurnEnded(spoke=True),
     Interrupted(),
     CallerSpoke(),
     CallerSustained(),
@@ -289,7 +343,9 @@ EVENTS: tuple[Event, ...] = (
     VerdictDue(),
     FarewellDue(),
     TailPlayed(),
+    WordsDue(),
     DurationReached(),
+    TurnEnded(spoke=False),
 )
 
 

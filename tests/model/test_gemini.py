@@ -7,13 +7,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from google.auth.exceptions import GoogleAuthError
+from google.genai import errors
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidProxy
+from websockets.uri import parse_uri
 
 from audiosocket_agent import assets
 from audiosocket_agent.call.tool import ToolSpec
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.simulator import CLOSES, Behaviour, Pcm, Simulator, ToolStep
 from audiosocket_agent.model import base
-from audiosocket_agent.model.gemini import Features, GeminiModel, GeminiSession
+from audiosocket_agent.model.gemini import GeminiModel, GeminiSession
+from audiosocket_agent.model.gemini_connection import FastConnection, connecting_for
+from audiosocket_agent.model.gemini_errors import model_errors
 from audiosocket_agent.settings import Gemini
 from tests.scripted import tone
 
@@ -88,7 +95,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv("SSL_CERT_FILE", str(simulator.ca_file))
         monkeypatch.delenv("SSL_CERT_DIR", raising=False)
         return GeminiModel(
-            Gemini.model_validate({"api_key": "simulated", **settings}), Features(interruptions)
+            Gemini.model_validate({"api_key": "simulated", **settings}),
+            interruptions=interruptions,
         )
 
     return make
@@ -349,6 +357,71 @@ async def test_a_fault_of_ours_is_not_taken_for_the_models(model: Any) -> None:
                 raise KeyError("ours")
 
 
+@BOTH_PATHS
+async def test_a_fault_of_ours_in_the_audio_path_is_ours(model: Any, fast_path: bool) -> None:
+    def take(pcm: bytes, rate_hz: int) -> None:
+        raise TypeError("ours")
+
+    async with Simulator(QUICK) as simulator:
+        with pytest.raises(TypeError, match="ours"):
+            await until_lost(model(simulator, fast_path=fast_path), take)
+
+
+async def test_a_result_the_sdk_refuses_does_not_stop_what_is_sent_after_it(model: Any) -> None:
+    async with Simulator(QUICK) as simulator:
+        async with talk(model(simulator)) as call:
+            await call.until(base.TurnEnded)
+            call.session.send_tool_result(base.ToolCall("1", "find", {}), {"output": object()})
+            call.session.note_heard(700)
+            await heard(simulator, lambda record: len(record.contents) == 2)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"data":"AAAA"}}]}}}',
+        b'{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"mimeType":"a","data":"A-_A"}}]}}}',
+        b'{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"mimeType":"a","data":"AAA"}}]}}}',
+        b'{"toolCall":{"functionCalls":[{"id":"1","name":"f","args":{"inlineData":1}}]}}',
+        b'{"inlineData": not json',
+    ],
+)
+async def test_a_message_that_is_not_as_expected_is_left_to_the_sdk(message: bytes) -> None:
+    class Taker:
+        connection: FastConnection | None = None
+
+        def take_audio(self, pcm: bytes, rate_hz: int) -> None:
+            raise AssertionError("nothing of it is taken")
+
+    connecting_for.set(Taker())
+    connection = FastConnection(ClientProtocol(parse_uri("wss://localhost")))
+    assert connection._without_audio(message) == message
+
+
+def test_neither_a_key_nor_anybodys_words_are_in_an_errors_text() -> None:
+    with pytest.raises(ModelError) as refused, model_errors("AIzaSecret"):
+        raise errors.APIError(1008, {"message": "Permission denied for api_key:AIzaSecret" * 99})
+    assert "AIzaSecret" not in str(refused.value)
+    assert len(str(refused.value)) <= 200
+    with pytest.raises(ModelError) as refused, model_errors():
+        raise ValueError('Failed to parse response: {"text": "my card is 4111 1111"')
+    assert "4111" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (GoogleAuthError(), "credentials"),  # type: ignore[no-untyped-call]
+        (InvalidProxy("p", "x"), "unreachable"),
+    ],
+)
+def test_what_a_library_raises_is_the_models_failure(error: Exception, code: str) -> None:
+    with pytest.raises(ModelError) as refused, model_errors():
+        raise error
+    assert refused.value.code == code
+
+
 async def test_audio_for_a_model_that_does_not_read_is_dropped_at_a_bound(model: Any) -> None:
     async with Simulator(QUICK) as simulator:
         async with talk(model(simulator)) as call:
@@ -358,6 +431,13 @@ async def test_audio_for_a_model_that_does_not_read_is_dropped_at_a_bound(model:
             for _ in range(30_000):  # 28 MB at once: more than the kernel takes off us
                 call.session.send_audio(bytes(640), 16_000)
             assert connection.dropped > 0
+
+
+async def until_lost(model: GeminiModel, sink: base.AudioSink) -> None:
+    """Hold a session, and take its events until something is raised."""
+    async with model.open(SETUP, sink) as session:
+        async for _ in session.events():
+            pass
 
 
 async def heard(simulator: Simulator, condition: Any) -> None:
