@@ -17,6 +17,9 @@ from typing import Final, TypeVar
 
 from tests.deploy.unit import REPOSITORY
 
+CHECKOUT = Path("/srv/audiosocket-agent")
+"""Where the machine sees this repository, which may lie under /tmp: a booted machine has its own."""
+
 BOOT_SECONDS: Final = 60.0
 PATIENCE_SECONDS: Final = 30.0
 _CGROUPS: Final = ("", "unified", "systemd")
@@ -102,7 +105,7 @@ def _copy(directory: str) -> Iterator[Path]:
             (memory / name).mkdir()
         layers = f"lowerdir=/,upperdir={memory}/changes,workdir={memory}/work"
         _do("mount", "-t", "overlay", "agent-machine", "-o", layers, root)
-        repository = root / REPOSITORY.relative_to("/")
+        repository = root / CHECKOUT.relative_to("/")
         repository.mkdir(parents=True, exist_ok=True)
         _do("mount", "--bind", "-o", "ro", REPOSITORY, repository)
         for leftover in ("etc/audiosocket-agent", "usr/local/lib/audiosocket-agent"):
@@ -115,7 +118,7 @@ def _copy(directory: str) -> Iterator[Path]:
 def _install(root: Path) -> str:
     """By chroot: it needs this machine's network, for the packages."""
     script = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
-    inside = ("make", "--no-print-directory", "-s", "-C", str(REPOSITORY), "install")
+    inside = ("make", "--no-print-directory", "-s", "-C", str(CHECKOUT), "install")
     return _do("unshare", "--mount", "--", "sh", "-c", script, root, *inside)
 
 

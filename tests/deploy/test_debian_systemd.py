@@ -4,14 +4,12 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audiosocket_agent import assets
 from tests.deploy.debian import ON_DEBIAN
-from tests.deploy.machine import Machine, booted_machine, eventually
+from tests.deploy.machine import CHECKOUT, Machine, booted_machine, eventually
 
 pytestmark = [*ON_DEBIAN, pytest.mark.timeout(300)]
 
@@ -20,7 +18,7 @@ KEY_FILE = f"/etc/{NAME}/gemini_api_key"
 KEY = "a-key-that-nobody-may-see"
 CALL_SECONDS = 60.0
 
-ASSETS = Path(assets.__file__).parent
+ASSETS = CHECKOUT / "audiosocket_agent" / "assets"
 
 
 class Unit:
