@@ -23,7 +23,12 @@ DEFAULT_FILE: Final = Path("/etc/audiosocket-agent/agent.toml")
 MASK: Final = "********"
 
 _ALIASES: Final = {"GOOGLE_API_KEY": "GEMINI_API_KEY"}
-_OURS: Final = ("AUDIOSOCKET_", "VAD_", "INTERRUPTION_")  # no other program uses these prefixes
+_OURS: Final = (
+    "AUDIOSOCKET_",
+    "FASTAGI_",
+    "VAD_",
+    "INTERRUPTION_",
+)  # no other program uses these prefixes
 
 
 _BY_VARIABLE: Final = {setting.variable: setting for setting in settings_list()}

@@ -8,11 +8,13 @@ import asyncio
 import os
 import socket
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 from audiosocket_agent import __version__, log
 from audiosocket_agent.call.events import Outcome
+from audiosocket_agent.call.next_step import NextStep
 from audiosocket_agent.clock import Ticker, monotonic
 from audiosocket_agent.errors import PeerError, StartError
 from audiosocket_agent.health import HealthServer
@@ -23,6 +25,9 @@ from audiosocket_agent.session import Plan, Session
 from audiosocket_agent.tools.registry import Registry
 
 BACKLOG: Final = 128
+ENDED_CALLS_KEPT: Final = 1000
+"""Of calls that are over, what the dialplan is to do next; it asks within milliseconds."""
+
 POLITE_SECONDS: Final = 15.0
 """What calls get to end in after the drain: last words (10 s), the phone's tail, the socket."""
 
@@ -41,6 +46,7 @@ class Server:
         *,
         max_calls: int,
         downlink_rate_hz: int = 0,
+        registered_only: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._clock = clock
@@ -50,9 +56,13 @@ class Server:
         self._metrics = metrics
         self._max_calls = max_calls
         self._downlink_rate_hz = downlink_rate_hz
+        self._registered_only = registered_only
         self._ticker = Ticker(clock)
         self._listener: asyncio.Server | None = None
-        self._sessions: dict[asyncio.Task[None], Session] = {}
+        self._sessions: dict[uuid.UUID, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._announced_by: dict[uuid.UUID, str] = {}  # host that registered it
+        self._ended_calls: OrderedDict[uuid.UUID, NextStep] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = False
@@ -73,6 +83,31 @@ class Server:
         if self.draining:
             return "draining"
         return "full" if self.calls >= self._max_calls else ""
+
+    # -- what the dialplan asks ----------------------------------------------------------------
+
+    def expect(self, call_id: uuid.UUID, *, peer: str, downlink_rate_hz: int = 0) -> str:
+        """A call is announced by `peer`, and may only come from there: dial the model for it.
+        Returns OK, BUSY, DRAINING or ERROR (a UUID that is or was in use); never waits."""
+        if call_id in self._sessions or call_id in self._ended_calls:
+            return "ERROR"
+        if reason := self.not_ready():
+            self._metrics.calls_rejected.labels(reason).inc()
+            return "DRAINING" if self.draining else "BUSY"
+        session = self._begin(call_id)
+        session.downlink_rate_hz = downlink_rate_hz
+        self._announced_by[call_id] = peer
+        return "OK"
+
+    def next_step(self, call_id: uuid.UUID, status: str = "") -> NextStep | None:
+        """What is to become of a caller; None where we know nothing of the call. `status`: what came
+        of a transfer, the dialplan's DIALSTATUS."""
+        session = self._sessions.get(call_id)
+        if session is None:
+            return self._ended_calls.get(call_id)
+        if status and session.held:
+            return session.transfer_ended(status)
+        return session.next_step
 
     async def listen(self, host: str, port: int) -> int:
         """Accept AudioSocket connections; returns the port. Raises StartError."""
@@ -109,7 +144,7 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         await asyncio.sleep(0)  # a call accepted just now has begun, so that it can end
-        tasks = list(self._sessions)
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,16 +163,32 @@ class Server:
         )
 
     def _admit(self, leg: Leg, call_id: uuid.UUID) -> LegListener | None:
-        if reason := self.not_ready():
-            self._metrics.calls_rejected.labels(reason).inc()
-            _log.warning("call refused", call=str(call_id), reason=reason)
-            return None
-        session = Session(
-            call_id, leg, self._model, self._tools, self._plan, self._metrics, self._clock
-        )
+        session = self._sessions.get(call_id)
+        reason = self._refusal(leg, call_id, session)
+        if not reason:
+            session = session or self._begin(call_id)
+            if session.attach(leg):
+                return session
+            reason = "busy_uuid"
+        self._metrics.calls_rejected.labels(reason).inc()
+        _log.warning("call refused", call=str(call_id), peer=leg.peer, reason=reason)
+        return None
+
+    def _refusal(self, leg: Leg, call_id: uuid.UUID, session: Session | None) -> str:
+        """Why this connection may not have this call, or nothing."""
+        if session is not None:
+            known = self._announced_by.get(call_id, leg.peer)
+            return "" if known == leg.peer else "other_host"
+        if self._registered_only:
+            return "replayed" if call_id in self._ended_calls else "unknown_uuid"
+        return self.not_ready()
+
+    def _begin(self, call_id: uuid.UUID) -> Session:
+        session = Session(call_id, self._model, self._tools, self._plan, self._metrics, self._clock)
         task = asyncio.get_running_loop().create_task(self._run(session, call_id))
-        self._sessions[task] = session
-        task.add_done_callback(self._ended)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._sessions[call_id] = session
         self._idle.clear()
         self._metrics.calls_active.set(self.calls)
         return session
@@ -147,9 +198,16 @@ class Server:
             await session.run()
         except Exception:  # noqa: BLE001 - a fault of ours: it has ended this call, and ends nothing else
             _log.exception("call failed", call=str(call_id))
+        finally:
+            self._ended(session, call_id)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._sessions[task]
+    def _ended(self, session: Session, call_id: uuid.UUID) -> None:
+        del self._sessions[call_id]
+        self._announced_by.pop(call_id, None)
+        if session.next_step is not None:
+            self._ended_calls[call_id] = session.next_step
+            while len(self._ended_calls) > ENDED_CALLS_KEPT:
+                self._ended_calls.popitem(last=False)
         self._metrics.calls_active.set(self.calls)
         if not self._sessions:
             self._idle.set()

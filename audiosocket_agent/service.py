@@ -17,15 +17,18 @@ from typing import Final
 from audiosocket_agent import log
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call.machine import Limits
+from audiosocket_agent.call.next_step import Target
+from audiosocket_agent.desk import Desk
 from audiosocket_agent.errors import StartError
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.echo import EchoModel
+from audiosocket_agent.pbx.agi import FastAgiServer
 from audiosocket_agent.server import POLITE_SECONDS, Server, notify_systemd, watch_loop
 from audiosocket_agent.session import Plan
-from audiosocket_agent.settings import Settings
-from audiosocket_agent.tools.builtin import END_CALL
-from audiosocket_agent.tools.registry import Registry
+from audiosocket_agent.settings import Settings, transfer_targets
+from audiosocket_agent.tools.builtin import END_CALL, transfer_call
+from audiosocket_agent.tools.registry import Registry, Tool
 
 _STOP_SECONDS: Final = 15.0  # beyond the drain and the polite end: closing, a busy machine
 
@@ -45,22 +48,32 @@ async def _serve(settings: Settings) -> None:
     metrics = Metrics()
     server = Server(
         voice_model(settings),
-        Registry([END_CALL]),
+        Registry(tools(settings)),
         plan(settings),
         metrics,
         max_calls=settings.max_calls,
         downlink_rate_hz=settings.audiosocket.downlink_rate,
+        registered_only=settings.audiosocket.uuid_mode == "registered",
     )
     stop, hurry = _signals()
     try:
         port = await server.listen(settings.audiosocket.host, settings.audiosocket.port)
+        desk = Desk(server, settings.audiosocket.host, port)
+        agi = FastAgiServer({"open": desk.open, "next": desk.next})
+        agi_port = await agi.start(settings.fastagi.host, settings.fastagi.port)
         metrics_port = await server.health.start(settings.metrics.host, settings.metrics.port)
         gc.collect()
         gc.freeze()  # what is here now stays: leave it out of every later collection
         notify_systemd("READY=1")
         if settings.model == "echo":
             _say_that_it_is_an_echo(port)  # first: the log's thread writes to the same stream
-        _log.info("ready", audiosocket=port, metrics=metrics_port, model=settings.model)
+        _log.info(
+            "ready",
+            audiosocket=port,
+            fastagi=agi_port,
+            metrics=metrics_port,
+            model=settings.model,
+        )
         async with asyncio.TaskGroup() as tasks:
             beat = partial(notify_systemd, "WATCHDOG=1")
             watch = tasks.create_task(watch_loop(metrics, beat))
@@ -68,6 +81,7 @@ async def _serve(settings: Settings) -> None:
             notify_systemd(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_stop_us(settings.drain_timeout)}")
             await server.drain(settings.drain_timeout, hurry)
             watch.cancel()
+        await agi.stop()
     finally:
         await server.stop()
     _log.info("stopped")
@@ -100,6 +114,12 @@ def voice_model(settings: Settings) -> VoiceModel:
         ) from None
 
 
+def tools(settings: Settings) -> list[Tool]:
+    """What the agent may do."""
+    targets = [Target(*fields) for fields in transfer_targets(settings.transfer.targets)]
+    return [END_CALL, transfer_call(targets)] if targets else [END_CALL]
+
+
 def plan(settings: Settings) -> Plan:
     """The settings as numbers for calls."""
     vad = settings.vad
@@ -108,6 +128,8 @@ def plan(settings: Settings) -> Plan:
             max_duration_s=settings.max_call_duration,
             verdict_s=settings.interruption.verdict,
             interruptions=settings.enable_interruption_handling,
+            ring_s=settings.fastagi.ring_time,
+            held_s=settings.transfer.hold,
         ),
         instructions=settings.agent.instructions,
         greeting=settings.agent.greeting,

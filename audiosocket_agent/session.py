@@ -6,12 +6,11 @@ Everything else is an event for the call machine, whose commands are performed h
 """
 
 import asyncio
-import json
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from audiosocket_agent import log
 from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND
@@ -36,14 +35,18 @@ from audiosocket_agent.call.events import (
     Event,
     Interrupted,
     LegClosed,
+    LegOpened,
     ModelFailed,
     ModelReady,
     Outcome,
     ReplyPlayed,
     ReplyStarted,
+    TransferAsked,
+    TransferDone,
     TurnEnded,
 )
 from audiosocket_agent.call.machine import Call, Limits, State
+from audiosocket_agent.call.next_step import Action, NextStep, Target, after, transfer
 from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.clock import monotonic
 from audiosocket_agent.errors import ModelError
@@ -51,8 +54,7 @@ from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model import base
 from audiosocket_agent.pbx.audiosocket import Leg
 from audiosocket_agent.tools.registry import Registry
-
-TOOL_TIMEOUT_S: Final = 10.0
+from audiosocket_agent.tools.runner import ToolRunner
 
 INTERRUPTED_TAIL_S: Final = 2.0
 """Audio of a turn may arrive for so long after the model has said that it was interrupted; what comes
@@ -75,17 +77,30 @@ class Plan:
     """Rate the model is sent; 0: as it came, where that is 8 or 16 kHz."""
 
 
+TRANSFER_FAILED: Final = (
+    "(Nobody took the call: {}. The caller is back with you: say so and go on with them.)"
+)
+"""What the model is told when a transfer has come to nothing."""
+
+MAX_EARLY_CHUNKS: Final = 1500
+"""A minute in chunks of 40 ms: a greeting kept while the phone rings, or the words to a caller who is
+on the way back; more is not kept."""
+
+
 class CallOver(Exception):
     """Ends a call's TaskGroup from inside."""
 
 
 class Session:
-    """One call, from its UUID to its last log line; the listener of its leg."""
+    """One call, from its announcement or its UUID to its last log line; the listener of its leg.
+
+    The conversation outlives the leg: it may begin before the caller is connected, and goes on when
+    a transfer that came to nothing brings the caller back.
+    """
 
     def __init__(
         self,
         call_id: uuid.UUID,
-        leg: Leg,
         model: base.VoiceModel,
         tools: Registry,
         plan: Plan,
@@ -94,13 +109,14 @@ class Session:
     ) -> None:
         self._id = str(call_id)
         self._log = _log.bind(call=self._id)
-        self._leg = leg
+        self._leg: Leg | None = None  # None: nobody is connected
+        self._early: list[tuple[bytes, int]] = []  # what the model said while nobody was
         self._model = model
         self._tools = tools
         self._plan = plan
         self._metrics = metrics
         self._clock = clock
-        self._call = Call(plan.limits, leg.accepted_at)
+        self._call = Call(plan.limits, clock())
         self._summary = Summary()
         self._tasks: asyncio.TaskGroup  # while running
         self._moved = asyncio.Event()  # the machine's next deadline may have changed
@@ -113,16 +129,17 @@ class Session:
         )
         self._last_voiced_at: float | None = None  # in the caller's present turn
         self._sounded_at = 0.0  # when a sound of the caller was last detected
-        self._tools_running: dict[str, asyncio.Task[None]] = {}
-        self._control = _Control(self)
+        self._tool_runner = ToolRunner(tools, _Control(self), metrics, self._log)
         self._ticks = 0
+        self._began_at = clock()
+        self._transfer: NextStep | None = None  # what the agent has decided
+        self.downlink_rate_hz = 0  # 24000 where the caller's Asterisk is known to take it
 
     # -- the lifetime --------------------------------------------------------------------------
 
     async def run(self) -> Outcome:
         """Hold the call until it is over; returns why it ended. Raises only our own faults."""
         log.bind_call(self._id)
-        self._log.info("call started", peer=self._leg.peer)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -133,10 +150,36 @@ class Session:
         except* CallOver:
             pass
         finally:
-            self._leg.hang_up()  # where a fault of ours is what ends it, the dialplan still goes on
-            self._flush_counts()
+            if self._leg is not None:
+                self._leg.hang_up()  # where a fault of ours ends it, the dialplan still goes on
             self._record()
         return self._call.outcome
+
+    def attach(self, leg: Leg) -> bool:
+        """The caller is connected; False where somebody already is, or the call is over."""
+        if self._leg is not None or self._call.state in (State.HUNG_UP, State.OVER):
+            return False
+        if self._call.state is State.RINGING:
+            self._began_at = leg.accepted_at
+            self._log.info("call started", peer=leg.peer)
+        leg.use_rate(self.downlink_rate_hz)
+        self._leg = leg
+        self._feed(LegOpened())
+        early, self._early = self._early, []
+        for pcm, rate_hz in early:
+            self._play(leg, pcm, rate_hz)
+        if not self._generating:
+            leg.finish()
+        return True
+
+    @property
+    def next_step(self) -> NextStep | None:
+        """What the dialplan is to do with the caller; None while the agent has them."""
+        if self._call.state not in (State.HELD, State.OVER):
+            return None
+        if self._call.outcome is Outcome.TRANSFERRED and self._transfer is not None:
+            return self._transfer
+        return after(self._call.outcome)
 
     def end(self, outcome: Outcome) -> None:
         """End the call politely: a sentence under way may be finished."""
@@ -145,6 +188,29 @@ class Session:
     def agent_ends(self) -> None:
         """End the call once the agent's last words are heard."""
         self._feed(AgentEnds())
+
+    def transfer(self, target: Target, reason: str) -> None:
+        """Pass the caller on once the words that announce it are heard."""
+        self._transfer = transfer(target, reason)
+        self._feed(TransferAsked())
+
+    @property
+    def held(self) -> bool:
+        """The caller is being transferred, and may come back."""
+        return self._call.state is State.HELD
+
+    def transfer_ended(self, status: str) -> NextStep:
+        """The dialplan has tried: `status` is its DIALSTATUS. An answer ends the call here; else the
+        caller is to come back, and the model is told why."""
+        if status in ("HANGUP", "CANCEL"):  # the caller has left meanwhile
+            self._feed(LegClosed(Outcome.CALLER_HANGUP))
+            return after(Outcome.CALLER_HANGUP)
+        if status == "ANSWER":
+            self._feed(TransferDone())
+            return after(Outcome.TRANSFERRED)
+        if self._voice is not None:
+            self._voice.send_text(TRANSFER_FAILED.format(status.lower()))
+        return NextStep(Action.AGAIN, reason=status.lower())
 
     async def _converse(self) -> None:
         """Dial the model and take its events; a model that fails ends the call, politely."""
@@ -216,6 +282,10 @@ class Session:
         """The socket is gone."""
         if error is not None:
             self._log.warning("call broken", reason=str(error))
+        self._flush_counts()
+        self._leg = None
+        if self._voice is not None:
+            self._voice.end_audio()
         self._feed(LegClosed(outcome))
 
     def _follow(self, edges: list[Edge], now: float) -> None:
@@ -233,7 +303,13 @@ class Session:
         self._generating = True
         if not self._call.agent_may_speak or self._clock() < self._discarding_until:
             return
-        if self._leg.play(pcm, rate_hz):
+        if self._leg is not None:
+            self._play(self._leg, pcm, rate_hz)
+        elif len(self._early) < MAX_EARLY_CHUNKS:
+            self._early.append((pcm, rate_hz))
+
+    def _play(self, leg: Leg, pcm: bytes, rate_hz: int) -> None:
+        if not leg.done and leg.play(pcm, rate_hz):
             self._reply_started()
 
     def _reply_started(self) -> None:
@@ -248,7 +324,8 @@ class Session:
     def _generation_ended(self) -> None:
         self._generating = False
         self._discarding_until = 0.0
-        self._leg.finish()
+        if self._leg is not None:
+            self._leg.finish()
 
     def _model_event(self, event: base.ModelEvent) -> None:
         match event:
@@ -264,9 +341,8 @@ class Session:
             case base.ToolCall():
                 self._use_tool(event)
             case base.ToolCancelled(ids):
-                for call_id in ids:
-                    if task := self._tools_running.get(call_id):
-                        task.cancel()
+                for use_id in ids:
+                    self._tool_runner.cancel(use_id)
             case base.Usage(tokens):
                 for (direction, modality), count in tokens.items():
                     self._metrics.tokens.labels(direction, modality).inc(count)
@@ -278,39 +354,12 @@ class Session:
             case base.Resumable():
                 pass
 
-    # -- tools ---------------------------------------------------------------------------------
-
     def _use_tool(self, wanted: base.ToolCall) -> None:
-        task = self._tasks.create_task(self._run_tool(wanted))
-        self._tools_running[wanted.id] = task
-        task.add_done_callback(lambda done: self._forget_tool(wanted.id, done))
+        def answer(result: Mapping[str, Any]) -> None:
+            if self._voice is not None:
+                self._voice.send_tool_result(wanted, result)
 
-    def _forget_tool(self, use_id: str, done: asyncio.Task[None]) -> None:
-        if self._tools_running.get(use_id) is done:  # a model may use an id twice
-            del self._tools_running[use_id]
-
-    async def _run_tool(self, wanted: base.ToolCall) -> None:
-        tool = self._tools.find(wanted.name)
-        label = tool.spec.name if tool else "unknown"
-        outcome = "ok"
-        try:
-            if tool is None:
-                outcome, result = "unknown", {"error": "there is no such tool"}
-            else:
-                async with asyncio.timeout(TOOL_TIMEOUT_S):
-                    result = dict(await tool.run(self._control, wanted.arguments))
-                json.dumps(result)  # what cannot be told to a model is a fault of the tool
-        except TimeoutError:
-            outcome, result = "timeout", {"error": "it took too long"}
-        except asyncio.CancelledError:
-            self._metrics.tool_calls.labels(label, "cancelled").inc()
-            raise
-        except Exception:  # noqa: BLE001 - whatever a tool does wrong is told to the model; the call goes on
-            self._log.exception("tool failed", tool=label)
-            outcome, result = "error", {"error": "it failed"}
-        self._metrics.tool_calls.labels(label, outcome).inc()
-        if self._voice is not None:
-            self._voice.send_tool_result(wanted, result)
+        self._tool_runner.start(self._tasks, wanted.id, wanted.name, wanted.arguments, answer)
 
     # -- the machine ---------------------------------------------------------------------------
 
@@ -326,15 +375,6 @@ class Session:
 
     def _perform_one(self, command: Command) -> None:
         match command:
-            case PausePlayout():
-                self._leg.playout.paused = True
-                self._observe_stop()
-            case ResumePlayout():
-                self._last_voiced_at = None
-                self._uplink.rearm()  # what comes after the cough may be speech
-                self._leg.resume()
-            case DropReply():
-                self._drop_reply()
             case BargedIn(verdict):
                 self._metrics.barge_ins.labels(verdict.value).inc()
                 self._summary.barge_ins[verdict.value] += 1
@@ -344,25 +384,36 @@ class Session:
             case Answered(seconds):
                 self._metrics.response.observe(seconds)
                 self._summary.answered(seconds)
-            case HangUp():
-                self._leg.hang_up()
             case Finish():
                 self._over.set()
+            case PausePlayout() | ResumePlayout() | DropReply() | HangUp():
+                if self._leg is not None:
+                    self._steer(self._leg, command)
 
-    def _observe_stop(self) -> None:
-        """From the detection to the end of the last frame, which is 20 ms after it left."""
-        stopped = self._leg.last_spoke_at + FRAME_SECONDS
-        self._metrics.barge_in_stop.observe(max(0.0, stopped - self._sounded_at))
-
-    def _drop_reply(self) -> None:
-        heard_ms = self._leg.playout.clear()
-        self._discarding_until = math.inf if self._generating else 0.0
-        if self._voice is not None:
-            self._voice.note_heard(heard_ms)
+    def _steer(self, leg: Leg, command: Command) -> None:
+        match command:
+            case PausePlayout():
+                leg.playout.paused = True
+                # from the detection to the end of the last frame, which is 20 ms after it left
+                stopped = leg.last_spoke_at + FRAME_SECONDS
+                self._metrics.barge_in_stop.observe(max(0.0, stopped - self._sounded_at))
+            case ResumePlayout():
+                self._last_voiced_at = None
+                self._uplink.rearm()  # what comes after the cough may be speech
+                leg.resume()
+            case DropReply():
+                heard_ms = leg.playout.clear()
+                self._discarding_until = math.inf if self._generating else 0.0
+                if self._voice is not None:
+                    self._voice.note_heard(heard_ms)
+            case HangUp():
+                leg.hang_up()
 
     # -- the record ----------------------------------------------------------------------------
 
     def _flush_counts(self) -> None:
+        if self._leg is None:
+            return
         counts = self._leg.take_counts()
         self._metrics.frames(
             received=counts.received,
@@ -373,7 +424,7 @@ class Session:
         )
 
     def _record(self) -> None:
-        duration = self._clock() - self._leg.accepted_at
+        duration = self._clock() - self._began_at
         self._metrics.call_duration.observe(duration)
         self._metrics.calls.labels(self._call.outcome.value).inc()
         self._log.info(
@@ -392,3 +443,6 @@ class _Control:
 
     def end(self) -> None:
         self._session.agent_ends()
+
+    def transfer(self, target: Target, reason: str) -> None:
+        self._session.transfer(target, reason)

@@ -4,12 +4,22 @@ A section and a key make a variable: `[vad] aggressiveness` is `VAD_AGGRESSIVENE
 seconds. Where the values come from is in `config`.
 """
 
+import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -34,6 +44,13 @@ INSTRUCTIONS: Final = (
 )
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -49,6 +66,11 @@ class AudioSocket(_Section):
         "Asterisk takes. 24000 passes Gemini's audio on untouched and needs Asterisk 20.17, 21.12, "
         "22.7 or 23.1.",
     )
+    uuid_mode: Literal["open", "registered"] = Field(
+        "open",
+        description="open takes any UUID; registered only those that FastAGI `open` has announced, "
+        "once, and from the same host. Off loopback it must be registered.",
+    )
     uplink_gap_fill: float = Field(
         1.0,
         ge=0,
@@ -56,6 +78,54 @@ class AudioSocket(_Section):
         description="How long missing caller audio (mute, hold) is replaced by silence before the "
         "model is told that the audio pauses.",
     )
+
+
+class FastAgi(_Section):
+    """Where the dialplan asks."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on for FastAGI.")
+    port: Port = Field(4573, description="Port to listen on for FastAGI.")
+    ring_time: Seconds = Field(
+        30.0,
+        le=600,
+        description="How long a call that `open` has announced may take to come; the model is held "
+        "meanwhile.",
+    )
+
+
+class Transfer(_Section):
+    """Humans a caller can be passed on to."""
+
+    targets: str = Field(
+        "",
+        description="Who there is: `sales=2001 orders and prices; faults=2002 what does not work`. The "
+        "model is told names and descriptions; the extension goes to the dialplan alone.",
+    )
+    hold: Seconds = Field(
+        120.0,
+        le=3600,
+        description="How long a transfer may be tried with the conversation kept, so that a caller "
+        "whom nobody answers comes back to it.",
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _parses(cls, text: str) -> str:
+        names = [name for name, _, _ in transfer_targets(text)]
+        if len(set(names)) < len(names):
+            raise ValueError("has a name twice")
+        return text
+
+
+def transfer_targets(text: str) -> list[tuple[str, str, str]]:
+    """Name, extension and description of each target. Raises ValueError."""
+    targets = []
+    for entry in filter(None, (part.strip() for part in text.split(";"))):
+        match = re.fullmatch(r"([a-z][a-z0-9_-]{0,31})=([A-Za-z0-9*#_.-]{1,40})(?: +(.+))?", entry)
+        if not match:
+            raise ValueError(f"has {entry!r}, which is no name=extension description")
+        targets.append((match[1], match[2], match[3] or match[1]))
+    return targets
 
 
 class MetricsPort(_Section):
@@ -207,6 +277,8 @@ class Settings(BaseSettings):
         False, description="Not available yet: true is refused, so that nobody counts on it."
     )
     audiosocket: AudioSocket = AudioSocket()
+    fastagi: FastAgi = FastAgi()
+    transfer: Transfer = Transfer()
     metrics: MetricsPort = MetricsPort()
     vad: Vad = Vad()
     interruption: Interruption = Interruption()
@@ -221,6 +293,11 @@ class Settings(BaseSettings):
             raise ValueError("GEMINI_VERTEX needs GEMINI_PROJECT and GEMINI_LOCATION")
         if self.voice_model == "gemini" and not (gemini.vertex or gemini.api_key):
             raise ValueError("VOICE_MODEL=gemini needs GEMINI_API_KEY (or GEMINI_VERTEX=true)")
+        if self.audiosocket.uuid_mode == "open" and not _is_loopback(self.audiosocket.host):
+            raise ValueError(
+                f"AUDIOSOCKET_HOST={self.audiosocket.host} is not loopback, which needs "
+                "AUDIOSOCKET_UUID_MODE=registered: AudioSocket knows no other password"
+            )
         if self.enable_call_recording:
             raise ValueError(
                 "ENABLE_CALL_RECORDING is not available in this version; record in the dialplan, "

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call.machine import Limits
+from audiosocket_agent.desk import Desk
 from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.metrics import PREFIX, Metrics
 from audiosocket_agent.model.base import VoiceModel
+from audiosocket_agent.pbx.agi import FastAgiServer
 from audiosocket_agent.server import Server
 from audiosocket_agent.session import Plan
 from audiosocket_agent.tools.builtin import END_CALL
@@ -27,6 +30,7 @@ class House:
     server: Server
     metrics: Metrics
     port: int
+    agi_port: int
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of one sample; 0 where it was never counted."""
@@ -37,9 +41,9 @@ class House:
         async with asyncio.timeout(within):
             await self.server.idle()
 
-    def call(self, rate_hz: int = 8_000) -> Any:
+    def call(self, rate_hz: int = 8_000, uuid: UUID | None = None) -> Any:
         """A caller, as an async context manager."""
-        return Call.connect(HOST, self.port, rate_hz=rate_hz)
+        return Call.connect(HOST, self.port, rate_hz=rate_hz, uuid=uuid)
 
 
 @asynccontextmanager
@@ -50,6 +54,7 @@ async def house(
     tools: Iterable[Tool] = (END_CALL,),
     max_calls: int = 100,
     downlink_rate_hz: int = 0,
+    registered_only: bool = False,
     **plan: Any,
 ) -> AsyncIterator[House]:
     """The service, for as long as the block lasts; the loop's clock is its clock."""
@@ -61,10 +66,15 @@ async def house(
         metrics,
         max_calls=max_calls,
         downlink_rate_hz=downlink_rate_hz,
+        registered_only=registered_only,
         clock=asyncio.get_running_loop().time,
     )
     port = await server.listen(HOST, 0)
+    desk = Desk(server, HOST, port)
+    agi = FastAgiServer({"open": desk.open, "next": desk.next})
+    agi_port = await agi.start(HOST, 0)
     try:
-        yield House(server, metrics, port)
+        yield House(server, metrics, port, agi_port)
     finally:
+        await agi.stop()
         await server.stop()

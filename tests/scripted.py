@@ -36,6 +36,8 @@ class Puppet:
         self.pauses = 0
         self.results: list[tuple[base.ToolCall, Mapping[str, Any]]] = []
         self.notes: list[int] = []
+        self.texts: list[str] = []
+        self.told = asyncio.Event()
         self.closed = asyncio.Event()
         self.dropped = 0
         self._sink = sink
@@ -67,6 +69,10 @@ class Puppet:
 
     def send_tool_result(self, call: base.ToolCall, result: Mapping[str, Any]) -> None:
         self.results.append((call, result))
+
+    def send_text(self, text: str) -> None:
+        self.texts.append(text)
+        self.told.set()
 
     def note_heard(self, heard_ms: int) -> None:
         self.notes.append(heard_ms)

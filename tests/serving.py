@@ -25,7 +25,8 @@ PATIENCE_SECONDS: Final = 20.0
 
 def environment(**settings: str) -> dict[str, str]:
     """Nothing of ours but `settings`, with free ports of the loopback where they name none."""
-    free = {"AUDIOSOCKET_PORT": "0", "METRICS_HOST": HOST, "METRICS_PORT": "0"}
+    ports = {"AUDIOSOCKET_PORT": "0", "FASTAGI_PORT": "0", "METRICS_PORT": "0"}
+    free = {**ports, "METRICS_HOST": HOST}
     return {"PATH": os.environ["PATH"], **free, **settings}
 
 

@@ -98,7 +98,7 @@ def test_every_setting_can_be_a_variable_and_in_the_file(setting: Setting, file:
     ("variable", "text", "section", "key", "value"),
     [
         # names that users have, or know from elsewhere
-        ("AUDIOSOCKET_HOST", "0.0.0.0", "audiosocket", "host", "0.0.0.0"),
+        ("AUDIOSOCKET_HOST", "::1", "audiosocket", "host", "::1"),
         ("AUDIOSOCKET_PORT", "9093", "audiosocket", "port", 9093),
         ("AUDIOSOCKET_DOWNLINK_RATE", "24000", "audiosocket", "downlink_rate", 24_000),
         ("METRICS_HOST", "127.0.0.1", "metrics", "host", "127.0.0.1"),

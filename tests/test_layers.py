@@ -19,6 +19,7 @@ HOUSE = [
     {"health", "model", "pbx", "tools"},
     {"session"},
     {"server"},
+    {"desk"},
     {"service"},
     {"lab"},
     {"cli"},

@@ -11,9 +11,17 @@ class Outcome(StrEnum):
     AGENT_HANGUP = "agent_hangup"
     MAX_DURATION = "max_duration"
     DRAINED = "drained"
+    TRANSFERRED = "transferred"
+    ABANDONED = "abandoned"
     MODEL_FAILED = "model_failed"
     PEER_ERROR = "peer_error"
     ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class LegOpened:
+    """The caller's AudioSocket has connected: for the first time, or again after a transfer that
+    came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,17 @@ class AgentEnds:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferAsked:
+    """The caller is to be passed on, once the words that announce it are heard. The conversation is
+    kept meanwhile: whoever is called may not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferDone:
+    """The caller talks with a human."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndOrdered:
     """An operator, a limit or a shutdown ends the call; a sentence may be finished."""
 
@@ -107,8 +126,14 @@ class DurationReached:
     """The call is as long as a call may be."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """Nobody has come for a call that was announced, or back for one that is held."""
+
+
 Event = (
-    ModelReady
+    LegOpened
+    | ModelReady
     | ModelFailed
     | ReplyStarted
     | ReplyPlayed
@@ -117,6 +142,8 @@ Event = (
     | CallerSpoke
     | CallerSustained
     | AgentEnds
+    | TransferAsked
+    | TransferDone
     | EndOrdered
     | LegClosed
     | VerdictDue
@@ -124,4 +151,5 @@ Event = (
     | FarewellDue
     | TailPlayed
     | DurationReached
+    | Unclaimed
 )

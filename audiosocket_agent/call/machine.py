@@ -1,10 +1,14 @@
 """The life of a call, as a table.
 
+    RINGING (model dialled, no caller yet)
+       │ leg
     OPENING ──ready──> LISTENING <──played──> SPEAKING <──sound / silence──> PAUSED
-       │                   │                      │                            │
-       └───────────────────┴──────── an end ──────┴────────────────────────────┘
-                                        │
-                                 ENDING (last words) ──> TAIL (phone plays out) ──> HUNG_UP ──> OVER
+       │                   │  ^                   │                            │
+       └───────────────────┴──┼───── an end ──────┴────────────────────────────┘
+                              │         │
+                              │  ENDING (last words) ──> TAIL (phone plays out) ──> HUNG_UP ──> OVER
+                              │                                                       │
+                              └─────────────── leg, again ──────────────────────── HELD (transfer)
 
 Events go in with the time they happened at; commands come out, to be performed in order. The machine
 has no clock: the session asks `next_deadline` when to call `elapse`. Audio never comes here.
@@ -41,23 +45,28 @@ from audiosocket_agent.call.events import (
     FarewellDue,
     Interrupted,
     LegClosed,
+    LegOpened,
     ModelFailed,
     ModelReady,
     Outcome,
     ReplyPlayed,
     ReplyStarted,
     TailPlayed,
+    TransferAsked,
+    TransferDone,
     TurnEnded,
+    Unclaimed,
     VerdictDue,
     WordsDue,
 )
 
-_Timed = VerdictDue | WordsDue | FarewellDue | TailPlayed | DurationReached
+_Timed = VerdictDue | WordsDue | FarewellDue | TailPlayed | DurationReached | Unclaimed
 
 
 class State(Enum):
     """Where a call is."""
 
+    RINGING = "the model is dialled, the phone rings; nobody is connected yet"
     OPENING = "the caller hears silence while the model is dialled"
     LISTENING = "nobody speaks, or the caller does"
     SPEAKING = "a reply is playing"
@@ -65,6 +74,7 @@ class State(Enum):
     ENDING = "the end is decided; last words are still to be heard"
     TAIL = "all was sent; the caller's phone is still playing it"
     HUNG_UP = "the dialplan has the call; the socket is about to close"
+    HELD = "the caller is being transferred, and may come back"
     OVER = "nothing is left"
 
 
@@ -88,22 +98,29 @@ class Limits:
     """20 ms that the last frame plays, 200 ms that a phone may hold: Asterisk goes on, and hangs
     up, at once when it reads our hangup (app_audiosocket.c)."""
     interruptions: bool = True
+    ring_s: float = 30.0
+    """How long an announced call may take to connect."""
+    held_s: float = 120.0
+    """How long a transfer may be tried: the ringing, and what the human is told."""
 
 
 class Call:
-    """One call; `now` is any monotonic clock in seconds, `now` at construction is the accept."""
+    """One call; `now` is any monotonic clock in seconds. A call begins when its leg opens; where it
+    was announced before that, the model is dialled meanwhile."""
 
     def __init__(self, limits: Limits, now: float) -> None:
-        self.state = State.OPENING
+        self.state = State.RINGING
         self.outcome = Outcome.ERROR  # until an end is decided
         self._limits = limits
+        self._model: bool | None = None  # ready; False: failed; None: being dialled
         self._accepted_at = now
         self._greeted = False
+        self._held = False  # the end that is decided is a transfer that may come back
         self._playing = False  # a reply has started and is not played out, in whatever state
         self._words_to_come = False  # in ENDING: the agent has yet to say goodbye, or to finish it
         self._last_sent_at = now  # when the last frame of a reply left
         self._deadlines: dict[type[_Timed], float] = {
-            DurationReached: now + limits.max_duration_s,
+            Unclaimed: now + limits.ring_s,
         }
 
     def receive(self, event: Event, now: float) -> list[Command]:
@@ -131,6 +148,26 @@ class Call:
         return commands
 
     # -- a conversation ------------------------------------------------------------------------
+
+    def _ready_early(self, event: Event, now: float) -> list[Command]:
+        self._model = True
+        return []
+
+    def _failed_early(self, event: Event, now: float) -> list[Command]:
+        self._model = False
+        return []
+
+    def _answered(self, event: Event, now: float) -> list[Command]:
+        self._accepted_at = self._last_sent_at = now
+        self._deadlines = {DurationReached: now + self._limits.max_duration_s}
+        if self._model is False:
+            return self._end(Outcome.MODEL_FAILED, now, self._limits.last_words_s)
+        self.state = State.LISTENING if self._model else State.OPENING
+        return []
+
+    def _unclaimed(self, event: Event, now: float) -> list[Command]:
+        self.outcome = Outcome.ABANDONED
+        return self._over(event, now)
 
     def _ready(self, event: Event, now: float) -> list[Command]:
         self.state = State.LISTENING
@@ -185,6 +222,11 @@ class Call:
         self._words_to_come = True
         return self._end(Outcome.AGENT_HANGUP, now, self._limits.last_words_s)
 
+    def _transfer(self, event: Event, now: float) -> list[Command]:
+        self._words_to_come = True
+        self._held = True
+        return self._end(Outcome.TRANSFERRED, now, self._limits.last_words_s)
+
     def _ordered(self, event: Event, now: float) -> list[Command]:
         assert isinstance(event, EndOrdered)
         return self._end(event.outcome, now, self._limits.farewell_s)
@@ -231,10 +273,8 @@ class Call:
         """The caller speaks before the agent's goodbye has begun: the call is not over."""
         if not self._words_to_come or self._playing or not self._limits.interruptions:
             return []
-        self._words_to_come = False
-        self.outcome = Outcome.ERROR
-        self.state = State.LISTENING
-        self._deadlines = {DurationReached: self._accepted_at + self._limits.max_duration_s}
+        self._held = False
+        self._listen_again()
         return []
 
     def _leave_when_done(self, now: float) -> list[Command]:
@@ -264,6 +304,29 @@ class Call:
         self.outcome = event.outcome
         return self._over(event, now)
 
+    def _given_back(self, event: Event, now: float) -> list[Command]:
+        """The dialplan has the caller, as it was meant to."""
+        if not self._held:
+            return self._over(event, now)
+        self.state = State.HELD
+        self._deadlines = {Unclaimed: now + self._limits.held_s}
+        return []
+
+    def _back(self, event: Event, now: float) -> list[Command]:
+        """The transfer came to nothing, and the conversation goes on."""
+        self._held = False
+        self._last_sent_at = now
+        if self._model is False:
+            return self._end(Outcome.MODEL_FAILED, now, self._limits.last_words_s)
+        self._listen_again()
+        return []
+
+    def _listen_again(self) -> None:
+        self._words_to_come = False
+        self.outcome = Outcome.ERROR
+        self.state = State.LISTENING
+        self._deadlines = {DurationReached: self._accepted_at + self._limits.max_duration_s}
+
     def _over(self, event: Event, now: float) -> list[Command]:
         self.state = State.OVER
         self._deadlines = {}
@@ -274,12 +337,20 @@ Handler = Callable[[Call, Event, float], list[Command]]
 
 _ENDS: Final[dict[type[Event], Handler]] = {
     AgentEnds: Call._agent_ends,
+    TransferAsked: Call._transfer,
     EndOrdered: Call._ordered,
     DurationReached: Call._too_long,
     ModelFailed: Call._model_failed,
     LegClosed: Call._caller_left,
 }
 _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
+    State.RINGING: {
+        LegOpened: Call._answered,
+        ModelReady: Call._ready_early,
+        ModelFailed: Call._failed_early,
+        EndOrdered: Call._unclaimed,
+        Unclaimed: Call._unclaimed,
+    },
     State.OPENING: {
         **_ENDS,
         ModelReady: Call._ready,
@@ -316,7 +387,15 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
         LegClosed: Call._over,
     },
     State.HUNG_UP: {
-        LegClosed: Call._over,
+        LegClosed: Call._given_back,
+    },
+    State.HELD: {
+        LegOpened: Call._back,
+        ModelFailed: Call._failed_early,
+        LegClosed: Call._caller_left,
+        TransferDone: Call._over,
+        EndOrdered: Call._over,
+        Unclaimed: Call._over,
     },
     State.OVER: {},
 }

@@ -137,6 +137,9 @@ class VoiceSession(Protocol):
     def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
         """Answer a tool call. `result` is data the model can speak about."""
 
+    def send_text(self, text: str) -> None:
+        """Tell the model something that is not the caller's speech; it answers in speech."""
+
     def note_heard(self, heard_ms: int) -> None:
         """Tell the model that of its interrupted reply only the first `heard_ms` were heard.
         Only where `Capabilities.heard_notes`; else nothing happens."""

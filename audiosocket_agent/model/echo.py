@@ -94,6 +94,9 @@ class EchoSession:
     def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
         """Never asked for: an echo uses no tools."""
 
+    def send_text(self, text: str) -> None:
+        """Nothing an echo could say aloud."""
+
     def note_heard(self, heard_ms: int) -> None:
         """Of no use to an echo."""
 

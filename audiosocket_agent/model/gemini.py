@@ -78,7 +78,12 @@ class GeminiModel:
     @asynccontextmanager
     async def open(self, setup: SessionSetup, sink: AudioSink) -> AsyncIterator["GeminiSession"]:
         """A session on a connection of its own; raises ModelError, also where it is lost later."""
-        session = GeminiSession(sink, self.capabilities, self._errors)
+        session = GeminiSession(
+            sink,
+            self.capabilities,
+            self._errors,
+            text_by_realtime_input=self._live.text_by_realtime_input,
+        )
         connecting_for.set(session)
         stack = AsyncExitStack()
         try:
@@ -90,7 +95,7 @@ class GeminiModel:
                         )
                     )
             if setup.greeting:
-                session.prompt(setup.greeting, realtime=self._live.text_by_realtime_input)
+                session.send_text(setup.greeting)
             async with session.writing():
                 yield session
         except OursFailed as failed:
@@ -145,8 +150,11 @@ class GeminiSession:
         sink: AudioSink,
         capabilities: Capabilities,
         failures: Callable[[], AbstractContextManager[None]],
+        *,
+        text_by_realtime_input: bool,
     ) -> None:
         self._sink = sink
+        self._text_by_realtime_input = text_by_realtime_input
         self._capabilities = capabilities
         self._failures = failures
         self._outbox: asyncio.Queue[Send] = asyncio.Queue(MAX_QUEUED)
@@ -183,9 +191,8 @@ class GeminiSession:
             text = f"(The caller interrupted after hearing {heard_ms / 1000:.1f} s of your reply.)"
             self._queue(_user_turn(text, complete=False))
 
-    def prompt(self, text: str, *, realtime: bool) -> None:
-        """Make the model speak, by words that are not the caller's."""
-        if realtime:
+    def send_text(self, text: str) -> None:
+        if self._text_by_realtime_input:
             self._queue(lambda live: live.send_realtime_input(text=text))
         else:
             self._queue(_user_turn(text, complete=True))

@@ -198,6 +198,12 @@ class Leg(asyncio.Protocol):
             self._header = wire.audio(kind, bytes(frame_bytes(rate_hz)))[: wire.HEADER_BYTES]
             self._silence = wire.audio(kind, bytes(frame_bytes(rate_hz)))
 
+    def use_rate(self, rate_hz: int) -> None:
+        """Send at this rate from now on, whatever the caller's is; 0 changes nothing."""
+        if rate_hz:
+            self._fixed_rate_hz = rate_hz
+            self._set_downlink(rate_hz)
+
     def take_counts(self) -> Counts:
         """What passed since the last call of this."""
         counts, self._counts = self._counts, Counts()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.call.tool import ToolSpec
 
 
@@ -17,6 +18,9 @@ class CallControl(Protocol):
 
     def end(self) -> None:
         """End the call once the agent's last words are heard."""
+
+    def transfer(self, target: Target, reason: str) -> None:
+        """Pass the caller on once the words that announce it are heard."""
 
 
 ToolFunction = Callable[[CallControl, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]

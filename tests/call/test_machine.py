@@ -29,13 +29,17 @@ from audiosocket_agent.call.events import (
     FarewellDue,
     Interrupted,
     LegClosed,
+    LegOpened,
     ModelFailed,
     ModelReady,
     Outcome,
     ReplyPlayed,
     ReplyStarted,
     TailPlayed,
+    TransferAsked,
+    TransferDone,
     TurnEnded,
+    Unclaimed,
     VerdictDue,
     WordsDue,
 )
@@ -46,8 +50,16 @@ CALLER_LEFT = LegClosed(Outcome.CALLER_HANGUP)
 UNPROMPTED = ReplyStarted(None)
 
 
-def accepted(limits: Limits = LIMITS) -> Call:
+def ringing(limits: Limits = LIMITS) -> Call:
+    """A call that was announced at 0.0."""
     return Call(limits, now=0.0)
+
+
+def accepted(limits: Limits = LIMITS) -> Call:
+    """A call whose leg opened at 0.0."""
+    call = Call(limits, now=0.0)
+    assert call.receive(LegOpened(), 0.0) == []
+    return call
 
 
 def state_of(call: Call) -> State:
@@ -287,6 +299,85 @@ def test_a_caller_who_leaves_during_last_words_does_not_change_why_the_call_ende
     assert call.receive(CALLER_LEFT, 2.5) == [Finish(Outcome.MODEL_FAILED)]
 
 
+# -- before the call, and between its legs -------------------------------------------------------
+
+
+def test_the_model_is_dialled_while_the_phone_rings() -> None:
+    call = ringing()
+    assert call.receive(ModelReady(), 0.7) == []
+    assert call.receive(LegOpened(), 5.0) == []
+    assert state_of(call) is State.LISTENING
+    assert call.receive(UNPROMPTED, 5.25) == [Greeted(0.25)]  # since the caller came
+    assert call.next_deadline() == 65.0  # and so is the longest duration
+
+
+def test_the_caller_may_come_before_the_model_is_ready() -> None:
+    call = ringing()
+    call.receive(LegOpened(), 0.3)
+    assert state_of(call) is State.OPENING
+    call.receive(ModelReady(), 0.7)
+    assert call.receive(UNPROMPTED, 1.3) == [Greeted(1.0)]
+
+
+def test_a_call_nobody_comes_for_is_let_go() -> None:
+    call = ringing()
+    call.receive(ModelReady(), 0.7)
+    assert call.next_deadline() == 30.0
+    assert call.elapse(30.0) == [Finish(Outcome.ABANDONED)]
+
+
+def test_a_drain_lets_go_of_calls_that_have_not_come() -> None:
+    assert ringing().receive(EndOrdered(Outcome.DRAINED), 1.0) == [Finish(Outcome.ABANDONED)]
+
+
+def test_a_model_that_failed_while_the_phone_rang_gives_the_call_back() -> None:
+    call = ringing()
+    assert call.receive(ModelFailed(), 0.7) == []
+    assert call.receive(LegOpened(), 5.0) == []
+    assert call.elapse(5.22) == [HangUp()]
+    assert call.receive(CALLER_LEFT, 5.3) == [Finish(Outcome.MODEL_FAILED)]
+
+
+def test_a_caller_is_passed_on_after_the_words_that_say_so() -> None:
+    call = held()
+    assert state_of(call) is State.HELD
+    assert call.receive(TransferDone(), 20.0) == [Finish(Outcome.TRANSFERRED)]
+
+
+def test_a_caller_whom_nobody_answers_comes_back_to_the_same_conversation() -> None:
+    call = held()
+    assert call.receive(LegOpened(), 24.0) == []
+    assert state_of(call) is State.LISTENING
+    assert call.next_deadline() == 60.0  # counted from the first leg
+    assert call.receive(UNPROMPTED, 25.0) == []
+    assert call.receive(CALLER_LEFT, 30.0) == [Finish(Outcome.CALLER_HANGUP)]
+
+
+def test_a_model_lost_during_a_transfer_is_noticed_when_the_caller_comes_back() -> None:
+    call = held()
+    assert call.receive(ModelFailed(), 10.0) == []
+    assert call.receive(LegOpened(), 24.0) == []
+    assert call.elapse(24.22) == [HangUp()]
+    assert call.receive(CALLER_LEFT, 24.3) == [Finish(Outcome.MODEL_FAILED)]
+
+
+def test_a_caller_who_does_not_come_back_has_been_transferred() -> None:
+    call = held()
+    assert call.next_deadline() == pytest.approx(124.23)  # 4.23 + 120
+    assert call.elapse(124.23) == [Finish(Outcome.TRANSFERRED)]
+
+
+def test_a_caller_who_speaks_before_the_transfer_is_announced_stays() -> None:
+    call = listening()
+    call.receive(TransferAsked(), 2.0)
+    call.receive(CallerSustained(), 2.5)
+    assert state_of(call) is State.LISTENING
+    call.receive(AgentEnds(), 3.0)
+    call.receive(TurnEnded(spoke=True), 3.1)
+    assert call.elapse(3.1) == [HangUp()]
+    assert call.receive(CALLER_LEFT, 3.2) == [Finish(Outcome.AGENT_HANGUP)]  # and is not held
+
+
 def listening() -> Call:
     call = speaking()
     call.receive(ReplyPlayed(), 2.0)
@@ -305,6 +396,17 @@ def in_tail() -> Call:
     return call
 
 
+def held() -> Call:
+    """A call whose caller was given to a transfer at 4.23."""
+    call = speaking()
+    call.receive(TransferAsked(), 2.0)
+    call.receive(TurnEnded(spoke=True), 2.1)
+    call.receive(ReplyPlayed(), 4.0)
+    assert call.elapse(4.22) == [HangUp()]
+    assert call.receive(CALLER_LEFT, 4.23) == []
+    return call
+
+
 def hung_up() -> Call:
     call = in_tail()
     assert call.elapse(3.0) == [HangUp()]
@@ -318,6 +420,7 @@ def over() -> Call:
 
 
 IN_STATE: dict[State, Callable[[], Call]] = {
+    State.RINGING: ringing,
     State.OPENING: accepted,
     State.LISTENING: listening,
     State.SPEAKING: speaking,
@@ -325,9 +428,14 @@ IN_STATE: dict[State, Callable[[], Call]] = {
     State.ENDING: ending,
     State.TAIL: in_tail,
     State.HUNG_UP: hung_up,
+    State.HELD: held,
     State.OVER: over,
 }
 EVENTS: tuple[Event, ...] = (
+    LegOpened(),
+    TransferAsked(),
+    TransferDone(),
+    Unclaimed(),
     ModelReady(),
     ModelFailed(),
     UNPROMPTED,
@@ -362,16 +470,19 @@ def test_any_state_takes_any_event_and_always_comes_to_an_end(
     for event in events:
         now += 0.1
         commands += call.receive(event, now)
-    while (deadline := call.next_deadline()) is not None:  # time alone brings a call to its hangup
-        assert deadline < now + LIMITS.max_duration_s + LIMITS.farewell_s
-        now = max(now, deadline)
-        commands += call.elapse(now)
-    commands += call.receive(CALLER_LEFT, now)
+    for _ in range(2):  # a transfer may keep the call beyond its leg
+        while (deadline := call.next_deadline()) is not None:  # time alone brings it to its end
+            assert deadline <= now + max(LIMITS.max_duration_s, LIMITS.held_s) + 10.0
+            now = max(now, deadline)
+            commands += call.elapse(now)
+        commands += call.receive(CALLER_LEFT, now)
     assert state_of(call) is State.OVER
     assert call.receive(CALLER_LEFT, now) == []  # a call ends once
     finishes = [command for command in commands if isinstance(command, Finish)]
     assert len(finishes) == (state is not State.OVER)
-    assert commands.count(HangUp()) <= 1
-    if HangUp() in commands:
-        spoken_after = commands[commands.index(HangUp()) :]
+    hangups = [number for number, command in enumerate(commands) if command == HangUp()]
+    legs = 1 + sum(isinstance(event, LegOpened) for event in events)
+    assert len(hangups) <= legs
+    if hangups:
+        spoken_after = commands[hangups[-1] :]
         assert not any(isinstance(c, (ResumePlayout, PausePlayout)) for c in spoken_after)

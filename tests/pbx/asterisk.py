@@ -22,6 +22,7 @@ ROOT: Final = Path(os.environ.get("PBX_ROOT", "/var/cache/audiosocket-agent/aste
 SHIPPED: Final = Path(__file__).parents[2] / "asterisk"
 
 PLAIN, ROBUST, WIDE, ECHO = "1000", "1001", "1002", "1003"
+AGENT, RUNG = "1010", "1011"
 """Extensions: one for each shipped form, and Asterisk's own Echo() for the bench to test itself."""
 
 _START_TIMEOUT_S: Final = 20.0
@@ -39,6 +40,10 @@ require = func_uuid.so
 require = app_stack.so
 require = app_exec.so
 require = app_dial.so
+require = res_speech.so
+require = res_agi.so
+require = func_channel.so
+require = func_logic.so
 ; the test's own
 require = pbx_config.so
 require = app_playback.so
@@ -133,8 +138,13 @@ rtpend = 32000
 _EXTENSIONS_CONF: Final = """\
 [globals]
 AGENT_ADDRESS=127.0.0.1:9092
+AGENT_FASTAGI=127.0.0.1:4573
 
 [phones]
+exten => 1010,1,Gosub(audiosocket-agent,agent,1)
+ same => n,Goto(after,s,1)
+exten => 1011,1,Gosub(audiosocket-agent,agent,1(1.5))
+ same => n,Goto(after,s,1)
 exten => 1000,1,Gosub(audiosocket-agent,plain,1)
  same => n,Goto(after,s,1)
 exten => 1001,1,Gosub(audiosocket-agent,robust,1)
@@ -143,6 +153,13 @@ exten => 1002,1,Gosub(audiosocket-agent,wide,1)
  same => n,Goto(after,s,1)
 exten => 1003,1,Answer()
  same => n,Echo()
+
+[audiosocket-agent-targets]
+exten => 2001,1,Set(DB(passed-on/${CALLERID(num)})=named ${CALLERID(name)})
+ same => n,Answer()
+ same => n,Playback(tt-monkeys)
+ same => n,Hangup()
+exten => 2002,1,Busy()
 
 [after]
 exten => s,1,Set(DB(went-on/${CALLERID(num)})=returned ${GOSUB_RETVAL})
@@ -171,9 +188,10 @@ class Asterisk:
         output, _ = await process.communicate()
         return output.decode()
 
-    async def send_agents_to(self, port: int) -> None:
-        """Let the shipped dialplan find the agent at this port of 127.0.0.1 from now on."""
+    async def send_agents_to(self, port: int, fastagi: int = 0) -> None:
+        """Let the shipped dialplan find the agent at these ports of 127.0.0.1 from now on."""
         await self.rx(f"dialplan set global AGENT_ADDRESS 127.0.0.1:{port}")
+        await self.rx(f"dialplan set global AGENT_FASTAGI 127.0.0.1:{fastagi}")
 
     async def went_on(self, caller: str) -> str | None:
         """What the agent's subroutine returned to this caller's dialplan; None: not yet, or hung

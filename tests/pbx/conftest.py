@@ -121,7 +121,7 @@ def service(asterisk: Asterisk, attach: Attach) -> StartService:
     async def start(simulator: Simulator, **settings: str) -> AsyncIterator[Service]:
         async with running_service(simulator, **settings) as running:
             attach("service log", running.log)
-            await asterisk.send_agents_to(running.port)
+            await asterisk.send_agents_to(running.port, running.agi_port)
             yield running
 
     return start

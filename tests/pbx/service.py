@@ -27,6 +27,7 @@ class Service:
         self.port = 0
         """Of AudioSocket."""
         self.metrics_port = 0
+        self.agi_port = 0
         self._process = process
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
         self._ready = asyncio.Event()
@@ -67,6 +68,7 @@ class Service:
             if '"event":"ready"' in line:
                 ready = json.loads(line)
                 self.port, self.metrics_port = ready["audiosocket"], ready["metrics"]
+                self.agi_port = ready["fastagi"]
                 self._ready.set()
         self._ready.set()  # or it never will be
 
@@ -88,6 +90,7 @@ async def running_service(simulator: Simulator, **settings: str) -> AsyncIterato
     environment = {
         "PATH": os.environ["PATH"],
         "AUDIOSOCKET_PORT": "0",
+        "FASTAGI_PORT": "0",
         "METRICS_HOST": "127.0.0.1",
         "METRICS_PORT": "0",
         "VOICE_MODEL": "gemini",

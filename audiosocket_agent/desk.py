@@ -1,0 +1,70 @@
+"""What the dialplan may ask by FastAGI, and the answers it gets as channel variables.
+
+    open?uuid=…     a call is coming: the model is dialled while the phone rings
+                    AGENT_STATUS (OK, BUSY, DRAINING, ERROR), AGENT_ADDRESS, AGENT_RATE
+    next?uuid=…     the agent is done with the caller, or a transfer was tried (status=DIALSTATUS)
+                    AGENT_NEXT (transfer, fallback, hangup, again, or empty: we know nothing),
+                    AGENT_TARGET, AGENT_REASON, AGENT_SUMMARY
+
+Neither waits for the model: a dialplan that asks is answered in milliseconds, whatever Google does.
+"""
+
+import uuid
+from typing import Final
+
+from audiosocket_agent import log
+from audiosocket_agent.pbx.agi import Channel, Request, takes_every_rate
+from audiosocket_agent.server import Server
+
+_log = log.get(__name__)
+
+EVERY_RATE_HZ: Final = 24_000
+
+
+class Desk:
+    """Answers for one server. `address`: host and port of its AudioSocket, as the dialplan is to
+    dial it; an empty host is the address the dialplan has reached us at."""
+
+    def __init__(self, server: Server, host: str, port: int) -> None:
+        self._server = server
+        self._host = "" if host in ("0.0.0.0", "::") else host
+        self._port = port
+
+    async def open(self, channel: Channel, request: Request, peer: str) -> None:
+        """A call is coming."""
+        call_id = _call_id(request)
+        if call_id is None:
+            _log.warning("open without a UUID", peer=peer, uuid=request.query.get("uuid", ""))
+            await channel.set_variables({"AGENT_STATUS": "ERROR"})
+            return
+        rate_hz = EVERY_RATE_HZ if takes_every_rate(request.facts.get("version", "")) else 0
+        status = self._server.expect(call_id, peer=peer, downlink_rate_hz=rate_hz)
+        await channel.set_variables(
+            {
+                "AGENT_STATUS": status,
+                "AGENT_ADDRESS": f"{self._host or channel.local_host}:{self._port}",
+                "AGENT_RATE": str(rate_hz or 8_000),
+            }
+        )
+
+    async def next(self, channel: Channel, request: Request, peer: str) -> None:
+        """The dialplan has the caller; what is it to do?"""
+        call_id = _call_id(request)
+        step = None
+        if call_id is not None:
+            step = self._server.next_step(call_id, request.query.get("status", ""))
+        await channel.set_variables(
+            {
+                "AGENT_TARGET": step.target if step else "",
+                "AGENT_REASON": step.reason if step else "",
+                "AGENT_SUMMARY": step.summary if step else "",
+                "AGENT_NEXT": step.action.value if step else "",  # last: all the others are there
+            }
+        )
+
+
+def _call_id(request: Request) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(request.query.get("uuid", ""))
+    except ValueError:
+        return None

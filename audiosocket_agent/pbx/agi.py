@@ -1,0 +1,251 @@
+"""FastAGI: the dialplan asks, we answer. Sans-IO messages first, then the server that speaks them.
+
+    Asterisk                                          us
+       │ agi_network_script: open?uuid=…   one line per fact, then an empty line
+       ├────────────────────────────────────────────>│
+       │<─────────────── SET VARIABLE AGENT_STATUS "OK"
+       │ 200 result=1
+       ├────────────────────────────────────────────>│
+       │                                       close: the dialplan goes on
+
+Source: Asterisk 22, `res/res_agi.c`. What the dialplan sends is a caller's doing in part (caller ID,
+dialled digits): every value is bounded and decoded here, and whatever we send back is quoted; a line
+break can get neither in nor out.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qsl, unquote
+
+from audiosocket_agent import log
+from audiosocket_agent.errors import PeerError, StartError
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+MAX_HEAD_LINES: Final = 100
+MAX_VALUE_CHARS: Final = 1024
+HEAD_SECONDS: Final = 5.0
+"""For the whole head; Asterisk sends it in one write."""
+REPLY_SECONDS: Final = 5.0
+"""For the reply to a command that does something at once."""
+MAX_CONNECTIONS: Final = 500
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the dialplan asks: `agi://host:port/script?query`."""
+
+    script: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Decoded, bounded, free of control characters. A name given twice counts as given last."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Asterisk's own: callerid, calleridname, channel, extension, uniqueid, version ... without the
+    `agi_` before each. "unknown" is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a command."""
+
+    code: int
+    """200, or what is wrong: 510 unknown command, 511 dead channel, 520 usage."""
+    result: str = ""
+    data: str = ""
+    """What stood in parentheses: a variable's value."""
+
+
+class ChannelGone(PeerError):
+    """The caller has hung up, or Asterisk has closed the connection."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("gone", text)
+
+
+# ---- messages ----------------------------------------------------------------------------------
+
+
+def parse_request(head: bytes) -> Request:
+    """The head of a connection, without its empty line. Raises PeerError."""
+    lines = head.decode("utf-8", "replace").split("\n")
+    if len(lines) > MAX_HEAD_LINES:
+        raise PeerError("too_long", f"an AGI head of {len(lines)} lines")
+    facts: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not (colon and name.startswith("agi_")):
+            raise PeerError("not_agi", f"{clean(line, 40)!r} is no AGI variable")
+        facts[name.removeprefix("agi_")] = clean(value)
+    script = facts.pop("network_script", "")
+    path, _, query = script.partition("?")
+    known = {name: value for name, value in facts.items() if value != "unknown"}
+    return Request(clean(unquote(path)).strip("/"), _query(query), known)
+
+
+def parse_reply(line: bytes) -> Reply:
+    """One line: `200 result=1 (value)`. Raises PeerError where it is none."""
+    text = line.decode("utf-8", "replace").strip("\r\n")
+    match = re.match(r"(\d{3})[ -](?:result=(\S*) ?)?(.*)$", text)
+    if not match:
+        raise PeerError("not_agi", f"{clean(text, 40)!r} is no AGI reply")
+    code, result, rest = match.groups()
+    data = rest[1 : rest.rindex(")")] if rest.startswith("(") and ")" in rest else ""
+    return Reply(int(code), result or "", clean(data))
+
+
+def encode_command(*words: str) -> bytes:
+    """A command line: the words after the first two quoted. Raises ValueError for a control
+    character: such a value is to be cleaned by whoever has it, not passed on."""
+    for word in words:
+        if _CONTROL.search(word):
+            raise ValueError(f"a control character in {clean(word, 40)!r}")
+    return " ".join(words[:1] + tuple(map(_quoted, words[1:]))).encode() + b"\n"
+
+
+def clean(text: str, limit: int = MAX_VALUE_CHARS) -> str:
+    """A value that came from outside, without control characters, at most `limit` long."""
+    return _CONTROL.sub(" ", text).strip()[:limit]
+
+
+def _query(text: str) -> dict[str, str]:
+    pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=50)
+    return {clean(name, 80): clean(value) for name, value in pairs}
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+# ---- the server --------------------------------------------------------------------------------
+
+
+class Channel:
+    """One connection: the caller's channel, to be told what to do."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        sockname = writer.get_extra_info("sockname") or ("",)
+        self.local_host = str(sockname[0])
+        """The address of ours that Asterisk has connected to."""
+
+    async def command(self, *words: str, timeout_s: float | None = REPLY_SECONDS) -> Reply:
+        """Send a command and wait for its reply. Raises ChannelGone, PeerError, TimeoutError."""
+        self._writer.write(encode_command(*words))
+        async with asyncio.timeout(timeout_s):
+            while True:
+                line = await self._line()
+                if line == b"HANGUP\n":
+                    continue  # the reply still comes; the next command will find the channel dead
+                reply = parse_reply(line)
+                if line[3:4] != b"-":  # 520- begins a usage text that 520 ends
+                    break
+                while not (line := await self._line()).startswith(b"520 "):
+                    pass
+                break
+        if reply.code == 511:
+            raise ChannelGone("the caller has hung up")
+        return reply
+
+    async def set_variables(self, values: Mapping[str, str]) -> None:
+        """Set channel variables, in order."""
+        for name, value in values.items():
+            await self.command("SET VARIABLE", name, clean(value))
+
+    async def variable(self, name: str) -> str:
+        """A channel variable's value; empty where it is not set."""
+        return (await self.command("GET VARIABLE", name)).data
+
+    async def execute(self, application: str, *arguments: str) -> str:
+        """Run a dialplan application for as long as it takes; returns its result: "0", "-1" where
+        it failed or the caller left, "-2" where there is none of that name."""
+        reply = await self.command("EXEC", application, ",".join(arguments), timeout_s=None)
+        return reply.result
+
+    async def _line(self) -> bytes:
+        line = await self._reader.readline()
+        if not line.endswith(b"\n"):
+            raise ChannelGone("Asterisk has closed the AGI connection")
+        return line
+
+
+Handler = Callable[[Channel, Request, str], Awaitable[None]]
+"""Answers one request on a channel; the last argument is the address it came from."""
+
+
+class FastAgiServer:
+    """Answers requests by the first part of their path."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = handlers
+        self._server: asyncio.Server | None = None
+        self._open = 0
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port. Raises StartError."""
+        try:
+            self._server = await asyncio.start_server(
+                self._serve, host, port, limit=MAX_HEAD_BYTES, backlog=128
+            )
+        except OSError as error:
+            taken = "is another audiosocket-agent running? Set FASTAGI_PORT, or stop it"
+            raise StartError.listen("FASTAGI_PORT", host, port, error, taken) from None
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = str((writer.get_extra_info("peername") or ("",))[0])
+        self._open += 1
+        try:
+            if self._open <= MAX_CONNECTIONS:
+                await self._answer(Channel(reader, writer), await _head(reader), peer)
+        except (TimeoutError, OSError, ChannelGone):
+            pass  # the caller left, or the peer is none
+        except (PeerError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            _log.warning("bad AGI request", peer=peer, reason=str(error))
+        except Exception:  # noqa: BLE001 - a fault of ours: the dialplan goes on without an answer
+            _log.exception("AGI request failed", peer=peer)
+        finally:
+            self._open -= 1
+            writer.close()
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(HEAD_SECONDS):
+                    await writer.wait_closed()
+
+    async def _answer(self, channel: Channel, head: bytes, peer: str) -> None:
+        request = parse_request(head)
+        handler = self._handlers.get(request.script)
+        if handler is None:
+            raise PeerError("unknown_request", f"no such request: {request.script!r}")
+        await handler(channel, request, peer)
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(HEAD_SECONDS):
+        return (await reader.readuntil(b"\n\n"))[:-2]
+
+
+# ---- what a version can do -----------------------------------------------------------------------
+
+_KINDS_SINCE: Final = {20: 17, 21: 12, 22: 7, 23: 1}
+
+
+def takes_every_rate(version: str) -> bool:
+    """Whether this Asterisk (`agi_version`, "22.10.1~dfsg") tells audio kinds apart, and so takes
+    24 kHz: 20.17, 21.12, 22.7, 23.1 and later. An unknown or certified version does not count."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if not match:
+        return False
+    major, minor = int(match[1]), int(match[2])
+    return major > max(_KINDS_SINCE) or minor >= _KINDS_SINCE.get(major, minor + 1)

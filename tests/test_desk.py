@@ -1,0 +1,246 @@
+"""What the dialplan asks, around real calls: announced, passed on, come back, never come."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from audiosocket_agent import wire
+from audiosocket_agent.call.machine import Limits
+from audiosocket_agent.call.next_step import Target
+from audiosocket_agent.errors import ModelError
+from audiosocket_agent.lab.report import End
+from audiosocket_agent.model import base
+from audiosocket_agent.tools.builtin import END_CALL, transfer_call
+from tests.agi.dialplan import FACTS, HOST, agi
+from tests.house import House, house
+from tests.scripted import Puppet, ScriptedModel, tone
+from tests.virtual_time import in_virtual_time
+
+CALL = uuid.UUID("0b6f7c1e-3b1a-4d53-8f3e-9a1e6f0a0001")
+TOOLS = (END_CALL, transfer_call([Target("sales", "2001", "orders")]))
+OLD = FACTS | {"agi_version": "20.14.0"}
+FRAME = 0.020
+
+
+async def opened(service: House, facts: dict[str, str] = FACTS) -> dict[str, str]:
+    return await agi(service.agi_port, f"open?uuid={CALL}", facts)
+
+
+async def following(service: House, status: str = "") -> dict[str, str]:
+    return await agi(
+        service.agi_port, f"next?uuid={CALL}" + (f"&status={status}" if status else "")
+    )
+
+
+async def greet(model: Puppet) -> None:
+    model.say(tone(1.0))
+    model.turn_ends()
+
+
+# -- a call is announced -------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_an_announced_call_is_greeted_at_once() -> None:
+    model = ScriptedModel(greet, connect_seconds=0.7)
+    async with house(model) as service:
+        answer = await opened(service)
+        assert answer == {
+            "AGENT_STATUS": "OK",
+            "AGENT_ADDRESS": f"{HOST}:{service.port}",
+            "AGENT_RATE": "24000",
+        }
+        await asyncio.sleep(2.0)  # it rings
+        async with service.call(uuid=CALL) as call:
+            assert await call.agent_speaks() <= 0.040
+            await call.agent_silent(0.5)
+            assert {frame.kind for frame in call.frames} == {wire.Kind.SLIN, wire.Kind.SLIN24} or {
+                frame.kind for frame in call.frames
+            } == {wire.Kind.SLIN24}
+            assert sum(frame.audible for frame in call.frames) * FRAME == pytest.approx(
+                1.0, abs=FRAME
+            )
+        assert service.metric("greeting_seconds_sum") <= 0.040
+        assert len(model.puppets) == 1
+
+
+@in_virtual_time
+async def test_a_call_that_is_not_announced_waits_for_the_model() -> None:
+    async with house(ScriptedModel(greet, connect_seconds=0.7)) as service:
+        async with service.call(uuid=CALL) as call:
+            assert await call.agent_speaks() >= 0.7
+
+
+@in_virtual_time
+async def test_an_older_asterisk_gets_the_callers_rate() -> None:
+    async with house(ScriptedModel(greet)) as service:
+        assert (await opened(service, OLD))["AGENT_RATE"] == "8000"
+        async with service.call(uuid=CALL) as call:
+            await call.agent_speaks()
+            assert {frame.kind for frame in call.frames} == {wire.Kind.SLIN}
+
+
+@in_virtual_time
+async def test_a_call_nobody_comes_for_leaves_nothing() -> None:
+    model = ScriptedModel(greet)
+    async with house(model, limits=Limits(ring_s=5.0)) as service:
+        await opened(service)
+        await asyncio.sleep(4.9)
+        assert service.server.calls == 1
+        await asyncio.sleep(0.2)
+        assert service.server.calls == 0
+        assert model.puppet.closed.is_set()
+        assert service.metric("calls_total", outcome="abandoned") == 1
+
+
+@in_virtual_time
+async def test_fifty_calls_a_second_are_announced_and_let_go() -> None:
+    async with house(ScriptedModel(greet), max_calls=1000, limits=Limits(ring_s=5.0)) as service:
+        tasks = len(asyncio.all_tasks())
+        for _ in range(10):
+            asked = [agi(service.agi_port, f"open?uuid={uuid.uuid4()}") for _ in range(50)]
+            answers = await asyncio.gather(*asked)
+            assert {answer["AGENT_STATUS"] for answer in answers} == {"OK"}
+            await asyncio.sleep(1.0)
+        await service.is_empty(within=10.0)
+        await asyncio.sleep(0.1)
+        assert len(asyncio.all_tasks()) == tasks
+
+
+@in_virtual_time
+async def test_a_full_or_draining_service_says_so() -> None:
+    async with house(ScriptedModel(), max_calls=1) as service, service.call() as other:
+        await other.passes(0.1)
+        assert (await opened(service))["AGENT_STATUS"] == "BUSY"
+        service.server.draining = True
+        assert (await opened(service))["AGENT_STATUS"] == "DRAINING"
+
+
+@in_virtual_time
+async def test_a_uuid_that_is_none_or_in_use_is_an_error() -> None:
+    async with house(ScriptedModel()) as service:
+        assert await agi(service.agi_port, "open?uuid=1732122.4") == {"AGENT_STATUS": "ERROR"}
+        assert (await opened(service))["AGENT_STATUS"] == "OK"
+        assert (await opened(service))["AGENT_STATUS"] == "ERROR"
+
+
+@in_virtual_time
+async def test_registered_only_takes_what_was_announced_and_once() -> None:
+    async with house(ScriptedModel(), registered_only=True) as service:
+        async with service.call(uuid=CALL) as unknown:
+            assert await unknown.ended() is End.FINISHED
+        assert service.metric("calls_rejected_total", reason="unknown_uuid") == 1
+        await opened(service)
+        async with service.call(uuid=CALL) as call:
+            await call.passes(0.5)
+            async with service.call(uuid=CALL) as second:
+                assert await second.ended() is End.FINISHED
+            assert call.end is None
+        await service.is_empty()
+        async with service.call(uuid=CALL) as replay:
+            assert await replay.ended() is End.FINISHED
+        assert service.metric("calls_rejected_total", reason="busy_uuid") == 1
+        assert service.metric("calls_rejected_total", reason="replayed") == 1
+
+
+# -- and then? -------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_of_a_call_we_do_not_know_nothing_is_said() -> None:
+    async with house(ScriptedModel()) as service:
+        assert set((await following(service)).values()) == {""}
+        assert set((await agi(service.agi_port, "next?uuid=nonsense")).values()) == {""}
+
+
+@in_virtual_time
+async def test_after_a_goodbye_the_dialplan_hangs_up_and_after_a_failure_it_falls_back() -> None:
+    async def goodbye(model: Puppet) -> None:
+        model.tell(base.ToolCall("1", "end_call", {}))
+        model.say(tone(0.5))
+        model.turn_ends()
+
+    async with house(ScriptedModel(goodbye)) as service:
+        async with service.call(uuid=CALL) as call:
+            assert await call.ended() is End.FINISHED
+        answer = await following(service)
+        assert (answer["AGENT_NEXT"], answer["AGENT_REASON"]) == ("hangup", "agent_hangup")
+    refused = ScriptedModel(refuses=ModelError("429", "quota", retryable=False))
+    async with house(refused) as service:
+        async with service.call(uuid=CALL) as call:
+            assert await call.ended() is End.FINISHED
+        answer = await following(service)
+        assert (answer["AGENT_NEXT"], answer["AGENT_REASON"]) == ("fallback", "model_failed")
+
+
+async def passes_on(model: Puppet) -> None:
+    wanted = {"target": "sales", "reason": "Asha asks for a price"}
+    model.tell(base.ToolCall("1", "transfer_call", wanted))
+    await asyncio.sleep(0.5)
+    model.say(tone(1.0))  # "I put you through."
+    model.turn_ends()
+    await model.told.wait()
+    model.say(tone(0.5))  # "Nobody is there."
+    model.turn_ends()
+
+
+@in_virtual_time
+async def test_a_caller_is_passed_on_once_the_words_are_heard() -> None:
+    async with house(ScriptedModel(passes_on), tools=TOOLS) as service:
+        async with service.call(uuid=CALL) as call:
+            assert await call.ended() is End.FINISHED
+            assert sum(f.audible for f in call.frames) * FRAME == pytest.approx(1.0, abs=2 * FRAME)
+        assert await following(service) == {
+            "AGENT_NEXT": "transfer",
+            "AGENT_TARGET": "2001",
+            "AGENT_REASON": "sales",
+            "AGENT_SUMMARY": "Asha asks for a price",
+        }
+        assert (await following(service, "ANSWER"))["AGENT_NEXT"] == "hangup"
+        await service.is_empty()
+        assert service.metric("calls_total", outcome="transferred") == 1
+
+
+@in_virtual_time
+@pytest.mark.parametrize("status", ["BUSY", "NOANSWER", "CHANUNAVAIL", "CONGESTION"])
+async def test_a_caller_whom_nobody_answers_goes_on_in_the_same_conversation(status: str) -> None:
+    model = ScriptedModel(passes_on)
+    async with house(model, tools=TOOLS) as service:
+        async with service.call(uuid=CALL) as call:
+            assert await call.ended() is End.FINISHED
+        assert (await following(service))["AGENT_NEXT"] == "transfer"
+        await asyncio.sleep(20.0)  # it rings over there
+        assert (await following(service, status))["AGENT_NEXT"] == "again"
+        async with service.call(uuid=CALL) as call:
+            await call.agent_speaks()
+            await call.agent_silent(0.5)
+            assert sum(f.audible for f in call.frames) * FRAME == pytest.approx(0.5, abs=2 * FRAME)
+        await service.is_empty()
+        assert len(model.puppets) == 1
+        assert status.lower() in model.puppet.texts[0]
+        assert service.metric("calls_total", outcome="caller_hangup") == 1
+        assert (await following(service))["AGENT_NEXT"] == "hangup"
+
+
+@in_virtual_time
+@pytest.mark.parametrize("status", ["HANGUP", "CANCEL"])
+async def test_a_caller_who_leaves_during_a_transfer_is_let_go(status: str) -> None:
+    async with house(ScriptedModel(passes_on), tools=TOOLS) as service:
+        async with service.call(uuid=CALL) as call:
+            assert await call.ended() is End.FINISHED
+        await following(service, status)
+        await service.is_empty()
+        assert service.metric("calls_total", outcome="caller_hangup") == 1
+
+
+@in_virtual_time
+async def test_a_caller_who_leaves_during_a_transfer_is_not_held_for_ever() -> None:
+    model = ScriptedModel(passes_on)
+    async with house(model, tools=TOOLS, limits=Limits(held_s=30.0)) as service:
+        async with service.call(uuid=CALL) as call:
+            assert await call.ended() is End.FINISHED
+        await asyncio.sleep(29.0)
+        assert service.server.calls == 1
+        await service.is_empty(within=2.0)
+        assert model.puppet.closed.is_set()
