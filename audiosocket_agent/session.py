@@ -242,7 +242,8 @@ class Session:
                 async with asyncio.timeout(delay):
                     await self._moved.wait()
             except TimeoutError:
-                self._perform(self._call.elapse(self._clock()))
+                sounds = self._uplink.sounding
+                self._perform(self._call.elapse(self._clock(), caller_sounds=sounds))
 
     # -- the leg's side (LegListener) ----------------------------------------------------------
 

@@ -236,6 +236,19 @@ async def test_speech_that_follows_a_cough_stops_the_agent() -> None:
 
 
 @in_virtual_time
+async def test_stop_and_a_breath_stops_the_agent_for_good() -> None:
+    remark = read_utterances(SHIPPED_CALLER, 8_000)[2]  # "Stop, one moment please, ..."
+    async with house(ScriptedModel(long_reply)) as service, service.call() as call:
+        await call.agent_speaks()
+        await call.passes(1.0)
+        said = call.say(remark)
+        await call.said()
+        last_heard = max(frame.at for frame in call.frames if frame.audible)
+        assert last_heard - said.begins <= 0.160
+        assert service.metric("barge_ins_total", result="resumed") == 0
+
+
+@in_virtual_time
 async def test_an_interruption_whose_turn_never_ends_does_not_mute_the_next_reply() -> None:
     async def talk(model: Puppet) -> None:
         model.say(tone(1.0))

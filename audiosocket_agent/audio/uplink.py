@@ -41,6 +41,12 @@ class Uplink:
         """Whether the last frame was speech."""
         return self.detector is not None and self.detector.speaking and not self.detector.quiet_ms
 
+    @property
+    def sounding(self) -> bool:
+        """Whether the caller was heard within the last tenth of a second."""
+        detector = self.detector
+        return detector is not None and detector.speaking and detector.quiet_ms <= 100
+
     def rearm(self) -> None:
         """Speech that goes on is a new onset (`SpeechDetector.rearm`)."""
         if self.detector is not None:

@@ -18,6 +18,7 @@ model says it was interrupted or when the sound goes on as speech does; if neith
 was a cough, and the reply goes on where it stopped.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -59,6 +60,8 @@ from audiosocket_agent.call.events import (
     VerdictDue,
     WordsDue,
 )
+
+STILL_SOUNDING_S: Final = 0.1
 
 _Timed = VerdictDue | WordsDue | FarewellDue | TailPlayed | DurationReached | Unclaimed
 
@@ -138,8 +141,11 @@ class Call:
         """When to call `elapse`; None when time changes nothing any more."""
         return min(self._deadlines.values(), default=None)
 
-    def elapse(self, now: float) -> list[Command]:
-        """Take the events that time itself has brought by now."""
+    def elapse(self, now: float, *, caller_sounds: bool = False) -> list[Command]:
+        """Take the events that time itself has brought by now. While the caller is being heard a
+        verdict waits: a sound that has not ended cannot be called short."""
+        if caller_sounds and self._deadlines.get(VerdictDue, math.inf) <= now:
+            self._deadlines[VerdictDue] = now + STILL_SOUNDING_S
         due = sorted((at, kind.__name__, kind) for kind, at in self._deadlines.items() if at <= now)
         commands: list[Command] = []
         for _, _, kind in due:

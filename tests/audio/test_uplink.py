@@ -136,3 +136,14 @@ def test_speech_that_goes_on_can_be_a_new_onset() -> None:
     assert take(uplink, pcm[:half], 8_000) == (pcm[:half], [STARTED, SUSTAINED])
     uplink.rearm()
     assert take(uplink, pcm[half:], 8_000, 1.0) == (pcm[half:], [STARTED, SUSTAINED])
+
+
+def test_whether_the_caller_is_heard_now() -> None:
+    uplink = Uplink(SpeechDetector)
+    assert not uplink.sounding
+    take(uplink, spoken(0.3, 8_000), 8_000)
+    assert uplink.sounding
+    take(uplink, bytes(60 * 16), 8_000, 0.3)
+    assert uplink.sounding  # for a tenth of a second
+    take(uplink, bytes(300 * 16), 8_000, 0.36)
+    assert not uplink.sounding

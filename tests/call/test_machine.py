@@ -127,6 +127,26 @@ def test_a_cough_pauses_and_the_reply_goes_on() -> None:
     assert call.receive(ReplyPlayed(), 5.0) == []
 
 
+def test_a_sound_that_goes_on_is_not_called_a_cough() -> None:
+    """ "Stop", a breath, "one moment": at 2.4 it is not yet speech, but it has not ended either."""
+    call = paused()
+    assert call.elapse(2.4, caller_sounds=True) == []
+    assert call.next_deadline() == 2.5
+    assert call.receive(CallerSustained(), 2.46) == [DropReply(), BargedIn(Verdict.CONFIRMED)]
+
+
+def test_once_it_has_ended_it_is() -> None:
+    call = paused()
+    assert call.elapse(2.4, caller_sounds=True) == []
+    assert call.elapse(2.5) == [ResumePlayout(), BargedIn(Verdict.RESUMED)]
+
+
+def test_sound_in_no_barge_in_delays_nothing() -> None:
+    call = speaking()
+    assert call.elapse(60.0, caller_sounds=True) == []
+    assert state_of(call) is State.ENDING
+
+
 def test_the_model_may_notice_first() -> None:
     call = speaking()
     assert call.receive(Interrupted(), 2.0) == [DropReply(), BargedIn(Verdict.MODEL)]
