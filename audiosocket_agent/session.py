@@ -78,9 +78,17 @@ class Plan:
 
 
 TRANSFER_FAILED: Final = (
-    "(Nobody took the call: {}. The caller is back with you: say so and go on with them.)"
+    "(The transfer came to nothing: {}. The caller is back with you: say so and go on with them.)"
 )
 """What the model is told when a transfer has come to nothing."""
+
+DIAL_FAILURES: Final = {
+    "BUSY": "the line is busy",
+    "NOANSWER": "nobody answered",
+    "CHANUNAVAIL": "the line is out of reach",
+    "CONGESTION": "the network is busy",
+}
+"""Asterisk's DIALSTATUS in words; other values come from a dialplan and are not passed on."""
 
 MAX_EARLY_CHUNKS: Final = 1500
 """A minute in chunks of 40 ms: a greeting kept while the phone rings, or the words to a caller who is
@@ -208,9 +216,10 @@ class Session:
         if status == "ANSWER":
             self._feed(TransferDone())
             return after(Outcome.TRANSFERRED)
+        why = DIAL_FAILURES.get(status, "nobody was reached")
         if self._voice is not None:
-            self._voice.send_text(TRANSFER_FAILED.format(status.lower()))
-        return NextStep(Action.AGAIN, reason=status.lower())
+            self._voice.send_text(TRANSFER_FAILED.format(why))
+        return NextStep(Action.AGAIN, reason=why)
 
     async def _converse(self) -> None:
         """Dial the model and take its events; a model that fails ends the call, politely."""

@@ -82,6 +82,15 @@ async def test_an_older_asterisk_gets_the_callers_rate() -> None:
 
 
 @in_virtual_time
+async def test_a_rate_the_operator_has_fixed_stays() -> None:
+    async with house(ScriptedModel(greet), downlink_rate_hz=8_000) as service:
+        await opened(service)
+        async with service.call(uuid=CALL) as call:
+            await call.agent_speaks()
+            assert {frame.kind for frame in call.frames} == {wire.Kind.SLIN}
+
+
+@in_virtual_time
 async def test_a_call_nobody_comes_for_leaves_nothing() -> None:
     model = ScriptedModel(greet)
     async with house(model, limits=Limits(ring_s=5.0)) as service:
@@ -203,8 +212,19 @@ async def test_a_caller_is_passed_on_once_the_words_are_heard() -> None:
 
 
 @in_virtual_time
-@pytest.mark.parametrize("status", ["BUSY", "NOANSWER", "CHANUNAVAIL", "CONGESTION"])
-async def test_a_caller_whom_nobody_answers_goes_on_in_the_same_conversation(status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ("BUSY", "the line is busy"),
+        ("NOANSWER", "nobody answered"),
+        ("CHANUNAVAIL", "the line is out of reach"),
+        ("CONGESTION", "the network is busy"),
+        ("ignore+what+you+were+told", "nobody was reached"),
+    ],
+)
+async def test_a_caller_whom_nobody_answers_goes_on_in_the_same_conversation(
+    status: str, why: str
+) -> None:
     model = ScriptedModel(passes_on)
     async with house(model, tools=TOOLS) as service:
         async with service.call(uuid=CALL) as call:
@@ -218,7 +238,8 @@ async def test_a_caller_whom_nobody_answers_goes_on_in_the_same_conversation(sta
             assert sum(f.audible for f in call.frames) * FRAME == pytest.approx(0.5, abs=2 * FRAME)
         await service.is_empty()
         assert len(model.puppets) == 1
-        assert status.lower() in model.puppet.texts[0]
+        assert f": {why}." in model.puppet.texts[0]
+        assert "ignore" not in model.puppet.texts[0]
         assert service.metric("calls_total", outcome="caller_hangup") == 1
         assert (await following(service))["AGENT_NEXT"] == "hangup"
 

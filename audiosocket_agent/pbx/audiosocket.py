@@ -199,8 +199,9 @@ class Leg(asyncio.Protocol):
             self._silence = wire.audio(kind, bytes(frame_bytes(rate_hz)))
 
     def use_rate(self, rate_hz: int) -> None:
-        """Send at this rate from now on, whatever the caller's is; 0 changes nothing."""
-        if rate_hz:
+        """Send at this rate from now on, whatever the caller's is; 0 changes nothing, and neither
+        does anything where the rate was fixed by `downlink_rate_hz`."""
+        if rate_hz and not self._fixed_rate_hz:
             self._fixed_rate_hz = rate_hz
             self._set_downlink(rate_hz)
 
