@@ -26,6 +26,7 @@ from audiosocket_agent.call.commands import (
     HangUp,
     PausePlayout,
     ResumePlayout,
+    TellKeys,
 )
 from audiosocket_agent.call.events import (
     AgentEnds,
@@ -34,6 +35,7 @@ from audiosocket_agent.call.events import (
     EndOrdered,
     Event,
     Interrupted,
+    KeyPressed,
     LegClosed,
     LegOpened,
     ModelFailed,
@@ -81,6 +83,9 @@ TRANSFER_FAILED: Final = (
     "(The transfer came to nothing: {}. The caller is back with you: say so and go on with them.)"
 )
 """What the model is told when a transfer has come to nothing."""
+
+KEYS_PRESSED: Final = "(The caller pressed these keys of the telephone: {}.)"
+MAX_KEYS: Final = 40  # at a time; further ones are not told
 
 DIAL_FAILURES: Final = {
     "BUSY": "the line is busy",
@@ -138,6 +143,7 @@ class Session:
         self._last_voiced_at: float | None = None  # in the caller's present turn
         self._sounded_at = 0.0  # when a sound of the caller was last detected
         self._tool_runner = ToolRunner(tools, _Control(self), metrics, self._log)
+        self._keys = ""  # pressed and not yet told to the model
         self._ticks = 0
         self._began_at = clock()
         self._transfer: NextStep | None = None  # what the agent has decided
@@ -267,8 +273,10 @@ class Session:
             self._follow(edges, now)
 
     def pressed(self, digit: str) -> None:
-        """A key: counted by the leg; which key is nobody's business in a log."""
-        self._log.debug("digit")
+        """A key. Which one is nobody's business in a log."""
+        if len(self._keys) < MAX_KEYS:
+            self._keys += digit
+        self._feed(KeyPressed())
 
     def ticked(self, now: float) -> None:
         """Every 20 ms: is the caller's audio missing? Every second: the counters."""
@@ -394,6 +402,10 @@ class Session:
             case Answered(seconds):
                 self._metrics.response.observe(seconds)
                 self._summary.answered(seconds)
+            case TellKeys():
+                keys, self._keys = self._keys, ""
+                if self._voice is not None:
+                    self._voice.send_text(KEYS_PRESSED.format(" ".join(keys)))
             case Finish():
                 self._over.set()
             case PausePlayout() | ResumePlayout() | DropReply() | HangUp():

@@ -372,6 +372,31 @@ async def test_a_digit_reaches_us_and_leaves_no_hole_in_what_the_model_hears() -
 
 
 @in_virtual_time
+async def test_keys_stop_the_agent_and_are_told_to_the_model_as_text() -> None:
+    model = ScriptedModel(long_reply)
+    async with house(model) as service, service.call() as call:
+        await call.agent_speaks()
+        await call.passes(1.0)
+        call.press("12#")
+        await call.said()
+        await call.passes(2.0)
+        assert model.puppet.texts == ["(The caller pressed these keys of the telephone: 1 2 #.)"]
+        assert audible_seconds(call) < 1.5
+
+
+@in_virtual_time
+async def test_no_more_keys_are_told_than_anybody_needs() -> None:
+    model = ScriptedModel()
+    async with house(model) as service, service.call() as call:
+        await call.passes(0.1)
+        call.press("5" * 50)
+        await call.said()
+        await call.passes(2.0)
+        [text] = model.puppet.texts
+        assert text.count("5") == 40
+
+
+@in_virtual_time
 async def test_a_reply_that_comes_too_slowly_is_rebuffered_not_chopped() -> None:
     async def slow(model: Puppet) -> None:
         for _ in range(50):  # 2 s of audio in 2.5 s

@@ -23,6 +23,11 @@ class DropReply:
 
 
 @dataclass(frozen=True, slots=True)
+class TellKeys:
+    """Tell the model which keys the caller has pressed."""
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """Give the call back to the dialplan."""
 
@@ -63,4 +68,14 @@ class Answered:
     seconds: float
 
 
-Command = PausePlayout | ResumePlayout | DropReply | HangUp | Finish | BargedIn | Greeted | Answered
+Command = (
+    PausePlayout
+    | ResumePlayout
+    | DropReply
+    | TellKeys
+    | HangUp
+    | Finish
+    | BargedIn
+    | Greeted
+    | Answered
+)

@@ -72,6 +72,17 @@ class CallerSustained:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """The caller let a key of the telephone go. Which one is not told: it may be part of a secret,
+    and events are logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeysDue:
+    """No further key has come for a while: those pressed belong together."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentEnds:
     """The model wants to end the call, once its last words are heard."""
 
@@ -141,6 +152,8 @@ Event = (
     | Interrupted
     | CallerSpoke
     | CallerSustained
+    | KeyPressed
+    | KeysDue
     | AgentEnds
     | TransferAsked
     | TransferDone

@@ -34,6 +34,7 @@ from audiosocket_agent.call.commands import (
     HangUp,
     PausePlayout,
     ResumePlayout,
+    TellKeys,
     Verdict,
 )
 from audiosocket_agent.call.events import (
@@ -45,6 +46,8 @@ from audiosocket_agent.call.events import (
     Event,
     FarewellDue,
     Interrupted,
+    KeyPressed,
+    KeysDue,
     LegClosed,
     LegOpened,
     ModelFailed,
@@ -63,7 +66,7 @@ from audiosocket_agent.call.events import (
 
 STILL_SOUNDING_S: Final = 0.1
 
-_Timed = VerdictDue | WordsDue | FarewellDue | TailPlayed | DurationReached | Unclaimed
+_Timed = VerdictDue | KeysDue | WordsDue | FarewellDue | TailPlayed | DurationReached | Unclaimed
 
 
 class State(Enum):
@@ -101,6 +104,8 @@ class Limits:
     """20 ms that the last frame plays, 200 ms that a phone may hold: Asterisk goes on, and hangs
     up, at once when it reads our hangup (app_audiosocket.c)."""
     interruptions: bool = True
+    keys_s: float = 1.5
+    """How long a further key is waited for. More: slow fingers. Less: a faster answer."""
     ring_s: float = 30.0
     """How long an announced call may take to connect."""
     held_s: float = 120.0
@@ -217,10 +222,26 @@ class Call:
         return self._drop(now, Verdict.MODEL) if self._limits.interruptions else []
 
     def _drop(self, now: float, verdict: Verdict) -> list[Command]:
+        self._stop_reply(now)
+        return [DropReply(), BargedIn(verdict)]
+
+    def _stop_reply(self, now: float) -> None:
         self.state = State.LISTENING
         self._playing = False
         self._last_sent_at = now
-        return [DropReply(), BargedIn(verdict)]
+
+    def _key(self, event: Event, now: float) -> list[Command]:
+        self._deadlines[KeysDue] = now + self._limits.keys_s
+        return []
+
+    def _key_over_reply(self, event: Event, now: float) -> list[Command]:
+        """Whoever presses a key has heard enough."""
+        self._deadlines.pop(VerdictDue, None)
+        self._stop_reply(now)
+        return [DropReply(), *self._key(event, now)]
+
+    def _keys_pressed(self, event: Event, now: float) -> list[Command]:
+        return [TellKeys()]
 
     # -- an end --------------------------------------------------------------------------------
 
@@ -363,16 +384,22 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
     },
     State.LISTENING: {
         **_ENDS,
+        KeyPressed: Call._key,
+        KeysDue: Call._keys_pressed,
         ReplyStarted: Call._speak,
     },
     State.SPEAKING: {
         **_ENDS,
+        KeyPressed: Call._key_over_reply,
+        KeysDue: Call._keys_pressed,
         ReplyPlayed: Call._played,
         CallerSpoke: Call._pause,
         Interrupted: Call._interrupted,
     },
     State.PAUSED: {
         **_ENDS,
+        KeyPressed: Call._key_over_reply,
+        KeysDue: Call._keys_pressed,
         CallerSustained: Call._confirmed,
         Interrupted: Call._confirmed,
         VerdictDue: Call._resume,

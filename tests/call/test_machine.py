@@ -17,6 +17,7 @@ from audiosocket_agent.call.commands import (
     HangUp,
     PausePlayout,
     ResumePlayout,
+    TellKeys,
     Verdict,
 )
 from audiosocket_agent.call.events import (
@@ -28,6 +29,8 @@ from audiosocket_agent.call.events import (
     Event,
     FarewellDue,
     Interrupted,
+    KeyPressed,
+    KeysDue,
     LegClosed,
     LegOpened,
     ModelFailed,
@@ -157,6 +160,37 @@ def test_interruptions_can_be_switched_off() -> None:
     assert call.receive(CallerSpoke(), 2.0) == []
     assert call.receive(Interrupted(), 2.1) == []
     assert state_of(call) is State.SPEAKING
+
+
+def test_keys_that_belong_together_are_told_together() -> None:
+    call = listening()
+    assert call.receive(KeyPressed(), 3.0) == []
+    assert call.receive(KeyPressed(), 4.0) == []
+    assert call.elapse(4.5) == []  # 3.0 + 1.5, but another key has come
+    assert call.elapse(5.5) == [TellKeys()]
+
+
+def test_a_key_stops_the_agent() -> None:
+    call = speaking()
+    assert call.receive(KeyPressed(), 2.0) == [DropReply()]
+    assert state_of(call) is State.LISTENING
+    assert call.receive(UNPROMPTED, 3.0) == []  # whatever the model says meanwhile
+    assert call.elapse(3.5) == [TellKeys()]
+
+
+def test_a_key_decides_a_pause() -> None:
+    call = paused()
+    assert call.receive(KeyPressed(), 2.1) == [DropReply()]
+    assert call.elapse(2.4) == []  # no verdict is due any more
+
+
+def test_keys_pressed_while_a_sound_is_judged_are_told() -> None:
+    call = speaking()
+    call.receive(KeyPressed(), 2.0)
+    call.receive(UNPROMPTED, 2.5)
+    call.receive(CallerSpoke(), 3.4)
+    assert call.elapse(3.5) == [TellKeys()]
+    assert state_of(call) is State.PAUSED
 
 
 def test_the_agent_ends_the_call_after_its_last_words() -> None:
@@ -452,6 +486,8 @@ IN_STATE: dict[State, Callable[[], Call]] = {
     State.OVER: over,
 }
 EVENTS: tuple[Event, ...] = (
+    KeyPressed(),
+    KeysDue(),
     LegOpened(),
     TransferAsked(),
     TransferDone(),
