@@ -21,7 +21,8 @@ from audiosocket_agent.health import HealthServer
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.pbx.audiosocket import Leg, LegListener
-from audiosocket_agent.session import Plan, Session
+from audiosocket_agent.plan import Plan
+from audiosocket_agent.session import Session
 from audiosocket_agent.tools.registry import Registry
 
 BACKLOG: Final = 128

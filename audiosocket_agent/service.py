@@ -24,8 +24,8 @@ from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.echo import EchoModel
 from audiosocket_agent.pbx.agi import FastAgiServer
+from audiosocket_agent.plan import Plan
 from audiosocket_agent.server import POLITE_SECONDS, Server, notify_systemd, watch_loop
-from audiosocket_agent.session import Plan
 from audiosocket_agent.settings import Settings, transfer_targets
 from audiosocket_agent.tools.builtin import END_CALL, transfer_call
 from audiosocket_agent.tools.registry import Registry, Tool

@@ -9,13 +9,12 @@ import asyncio
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from audiosocket_agent import log
 from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND
 from audiosocket_agent.audio.uplink import Uplink
-from audiosocket_agent.audio.vad import Edge, SpeechDetector
+from audiosocket_agent.audio.vad import Edge
 from audiosocket_agent.call.commands import (
     Answered,
     BargedIn,
@@ -47,7 +46,7 @@ from audiosocket_agent.call.events import (
     TransferDone,
     TurnEnded,
 )
-from audiosocket_agent.call.machine import Call, Limits, State
+from audiosocket_agent.call.machine import Call, State
 from audiosocket_agent.call.next_step import Action, NextStep, Target, after, transfer
 from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.clock import monotonic
@@ -55,6 +54,7 @@ from audiosocket_agent.errors import ModelError
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model import base
 from audiosocket_agent.pbx.audiosocket import Leg
+from audiosocket_agent.plan import DIAL_FAILURES, KEYS_PRESSED, TRANSFER_FAILED, Plan
 from audiosocket_agent.tools.registry import Registry
 from audiosocket_agent.tools.runner import ToolRunner
 
@@ -65,35 +65,7 @@ later is a new turn, even where the end of the old one was never told."""
 _log = log.get(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is the same for all calls of one agent: numbers, not settings."""
-
-    limits: Limits
-    instructions: str
-    greeting: str
-    detector: Callable[[int], SpeechDetector]
-    """Makes the detector for a rate."""
-    gap_fill_s: float = 1.0
-    model_rate_hz: int = 0
-    """Rate the model is sent; 0: as it came, where that is 8 or 16 kHz."""
-
-
-TRANSFER_FAILED: Final = (
-    "(The transfer came to nothing: {}. The caller is back with you: say so and go on with them.)"
-)
-"""What the model is told when a transfer has come to nothing."""
-
-KEYS_PRESSED: Final = "(The caller pressed these keys of the telephone: {}.)"
 MAX_KEYS: Final = 40  # at a time; further ones are not told
-
-DIAL_FAILURES: Final = {
-    "BUSY": "the line is busy",
-    "NOANSWER": "nobody answered",
-    "CHANUNAVAIL": "the line is out of reach",
-    "CONGESTION": "the network is busy",
-}
-"""Asterisk's DIALSTATUS in words; other values come from a dialplan and are not passed on."""
 
 MAX_EARLY_CHUNKS: Final = 1500
 """A minute in chunks of 40 ms: a greeting kept while the phone rings, or the words to a caller who is

@@ -14,8 +14,8 @@ from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.metrics import PREFIX, Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.pbx.agi import FastAgiServer
+from audiosocket_agent.plan import Plan
 from audiosocket_agent.server import Server
-from audiosocket_agent.session import Plan
 from audiosocket_agent.tools.builtin import END_CALL
 from audiosocket_agent.tools.registry import Registry, Tool
 

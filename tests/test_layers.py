@@ -14,7 +14,7 @@ HOUSE = [
     {"__init__", "errors"},
     {"wire", "audio", "assets"},
     {"call"},
-    {"settings"},
+    {"settings", "plan"},
     {"clock", "config", "log", "metrics"},
     {"health", "model", "pbx", "tools"},
     {"session"},
