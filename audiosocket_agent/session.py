@@ -274,9 +274,9 @@ class Session:
             self._log.warning("call broken", reason=str(error))
         self._flush_counts()
         self._leg = None
-        if self._voice is not None:
-            self._voice.end_audio()
         self._feed(LegClosed(outcome))
+        if self.held and self._voice is not None:
+            self._voice.end_audio()
 
     def _follow(self, edges: list[Edge], now: float) -> None:
         for edge in edges:

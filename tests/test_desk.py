@@ -230,6 +230,7 @@ async def test_a_caller_whom_nobody_answers_goes_on_in_the_same_conversation(
         async with service.call(uuid=CALL) as call:
             assert await call.ended() is End.FINISHED
         assert (await following(service))["AGENT_NEXT"] == "transfer"
+        assert model.puppet.pauses == 1
         await asyncio.sleep(20.0)  # it rings over there
         assert (await following(service, status))["AGENT_NEXT"] == "again"
         async with service.call(uuid=CALL) as call:
@@ -238,6 +239,7 @@ async def test_a_caller_whom_nobody_answers_goes_on_in_the_same_conversation(
             assert sum(f.audible for f in call.frames) * FRAME == pytest.approx(0.5, abs=2 * FRAME)
         await service.is_empty()
         assert len(model.puppets) == 1
+        assert model.puppet.pauses == 1  # a caller who hangs up does not pause
         assert f": {why}." in model.puppet.texts[0]
         assert "ignore" not in model.puppet.texts[0]
         assert service.metric("calls_total", outcome="caller_hangup") == 1
