@@ -34,7 +34,7 @@ class Desk:
         """A call is coming."""
         call_id = _call_id(request)
         if call_id is None:
-            _log.warning("open without a UUID", peer=peer, uuid=request.query.get("uuid", ""))
+            _log.warning("open without a UUID; ${UUID()} makes one", peer=peer)
             await channel.set_variables({"AGENT_STATUS": "ERROR"})
             return
         rate_hz = EVERY_RATE_HZ if takes_every_rate(request.facts.get("version", "")) else 0

@@ -161,7 +161,7 @@ class Session:
     @property
     def next_step(self) -> NextStep | None:
         """What the dialplan is to do with the caller; None while the agent has them."""
-        if self._call.state not in (State.HELD, State.OVER):
+        if self._call.state not in (State.HUNG_UP, State.HELD, State.OVER):
             return None
         if self._call.outcome is Outcome.TRANSFERRED and self._transfer is not None:
             return self._transfer

@@ -169,7 +169,10 @@ class Channel:
         return reply.result
 
     async def _line(self) -> bytes:
-        line = await self._reader.readline()
+        try:
+            line = await self._reader.readline()
+        except ValueError:  # longer than the stream's limit
+            raise PeerError("too_long", f"an AGI line of over {MAX_HEAD_BYTES} bytes") from None
         if not line.endswith(b"\n"):
             raise ChannelGone("Asterisk has closed the AGI connection")
         return line

@@ -1,6 +1,8 @@
 """FastAGI messages and the server that speaks them."""
 
 import asyncio
+import contextlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from audiosocket_agent.errors import PeerError, StartError
 from audiosocket_agent.pbx.agi import (
     MAX_HEAD_LINES,
+    MAX_VALUE_CHARS,
     Channel,
     ChannelGone,
     FastAgiServer,
@@ -61,10 +64,12 @@ def test_a_value_cannot_bring_in_a_line() -> None:
 @given(st.binary(max_size=300))
 def test_any_head_is_read_or_refused(data: bytes) -> None:
     try:
-        request = parse_request(data)
+        request = parse_request(b"agi_network_script: open?a=" + data)
     except PeerError:
         return
-    assert all(value.isprintable() or value for value in request.query.values())
+    said = [request.script, *request.query.values(), *request.facts.values()]
+    assert not any(re.search(r"[\x00-\x1f\x7f]", value) for value in said)
+    assert all(len(value) <= MAX_VALUE_CHARS for value in said)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +223,27 @@ async def test_a_usage_text_is_read_to_its_end() -> None:
         assert await reader.readline() == b"NOOP\n"
         writer.write(b"520-Invalid command syntax.\n usage\n520 End of proper usage.\n")
         assert await reader.readline() == b'SET VARIABLE "DONE" "1"\n'
+        writer.close()
+
+
+@in_virtual_time
+async def test_a_reply_without_an_end_is_refused() -> None:
+    refused: list[str] = []
+
+    async def asks(channel: Channel, request: Request, peer: str) -> None:
+        try:
+            await channel.variable("A")
+        except PeerError as error:
+            refused.append(error.code)
+
+    async with serving(asks) as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(head("ask"))
+        await reader.readline()
+        writer.write(b"200 result=1 (" + bytes(100_000))
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        assert refused == ["too_long"]
         writer.close()
 
 
