@@ -31,6 +31,7 @@ cover: $(VENV)/.dev ## The pure layers, every branch of them by their own tests
 
 bench: $(VENV)/.dev ## What a caller notices, in milliseconds
 	$(BIN)/python -m tests.bench.figures
+	$(BIN)/python -m tests.bench.announce
 
 check: $(VENV)/.dev ## ruff, mypy --strict, and the layers
 	$(BIN)/ruff check .
@@ -44,10 +45,13 @@ test-pbx: $(VENV)/.dev ## Real Asterisk 22 with real callers (root, Debian)
 	$(BIN)/pytest -m pbx tests/pbx tests/deploy
 
 SECONDS ?= 60
-fuzz: $(VENV)/.fuzz ## Fuzz the wire for SECONDS=60
-	@mkdir -p build/fuzz/wire
-	$(BIN)/python tests/fuzz/fuzz_wire.py -max_total_time=$(SECONDS) -max_len=4096 \
-	  -artifact_prefix=build/fuzz/ build/fuzz/wire tests/fuzz/corpus/wire
+fuzz: $(VENV)/.fuzz ## Fuzz AudioSocket, AGI and AMI for SECONDS=60 each
+	@mkdir -p build/fuzz/wire build/fuzz/agi build/fuzz/ami
+	$(FUZZ)_wire.py -max_len=4096 $(FUZZED)/wire tests/fuzz/corpus/wire
+	$(FUZZ)_agi.py -max_len=4096 $(FUZZED)/agi tests/fuzz/corpus/agi
+	$(FUZZ)_ami.py -max_len=32768 $(FUZZED)/ami tests/fuzz/corpus/ami
+FUZZ := $(BIN)/python tests/fuzz/fuzz
+FUZZED = -max_total_time=$(SECONDS) -artifact_prefix=build/fuzz/ build/fuzz
 
 install: ## Install venv, unit, configuration and user under DESTDIR and PREFIX
 	deploy/install.sh

@@ -17,9 +17,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from audiosocket_agent.errors import ConfigError
-from audiosocket_agent.settings import INSTRUCTIONS, Settings, settings_list, value_of
+from audiosocket_agent.settings import Settings, settings_list, value_of
 
 DEFAULT_FILE: Final = Path("/etc/audiosocket-agent/agent.toml")
+INSTALLED_RUNTIME: Final = Path("/run/audiosocket-agent")
+"""The unit's RuntimeDirectory."""
 MASK: Final = "********"
 
 _ALIASES: Final = {"GOOGLE_API_KEY": "GEMINI_API_KEY"}
@@ -39,6 +41,25 @@ def state_directory() -> Path:
     """Where what must outlive the process is kept: systemd's choice, else the user's own."""
     given = os.environ.get("STATE_DIRECTORY", "~/.local/state/audiosocket-agent")
     return Path(given).expanduser()
+
+
+def beside_the_service(environment: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """The environment for a command that is run on the service's host by hand: systemd hands the
+    service its secrets as credentials, and here they are read where they lie."""
+    secrets = DEFAULT_FILE.parent
+    if "CREDENTIALS_DIRECTORY" in environment or not secrets.is_dir():
+        return environment
+    return {**environment, "CREDENTIALS_DIRECTORY": str(secrets)}
+
+
+def control_socket(settings: Settings) -> Path:
+    """Where the running service is asked by `status`, `calls` and `dial`."""
+    if settings.control.socket:
+        return Path(settings.control.socket).expanduser()
+    runtime = os.environ.get("RUNTIME_DIRECTORY")
+    if runtime is None and INSTALLED_RUNTIME.is_dir():  # a command beside the systemd service
+        return INSTALLED_RUNTIME / "control.sock"
+    return (Path(runtime) if runtime else state_directory()) / "control.sock"
 
 
 # ---- reading ---------------------------------------------------------------------------------
@@ -127,7 +148,7 @@ def _from_toml(path: Path, *, required: bool) -> Values:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of brackets too deep, of numbers too long
         raise ConfigError(f"{path}: {error}") from None
     values: Values = {}
     unknown = []
@@ -213,12 +234,7 @@ def as_markdown() -> str:
     rows = ["| variable | default | what it does |", "| --- | --- | --- |"]
     for setting in settings_list():
         default = setting.info.default
-        if default is None or default == "":
-            shown = ""
-        elif default == INSTRUCTIONS:
-            shown = "a receptionist"
-        else:
-            shown = f"`{_toml_value(default)}`"
+        shown = "" if default in (None, "") else f"`{_toml_value(default)}`"
         rows.append(f"| `{setting.variable}` | {shown} | {setting.info.description} |")
     return "\n".join(rows) + "\n"
 

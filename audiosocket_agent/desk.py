@@ -1,10 +1,11 @@
 """What the dialplan may ask by FastAGI, and the answers it gets as channel variables.
 
-    open?uuid=…     a call is coming: the model is dialled while the phone rings
+    open?uuid=…     a call is coming: the model is dialled while the phone rings. agent= names who
+                    answers, other names and values are facts of the call
                     AGENT_STATUS (OK, BUSY, DRAINING, ERROR), AGENT_ADDRESS, AGENT_RATE
     next?uuid=…     the agent is done with the caller, or a transfer was tried (status=DIALSTATUS)
-                    AGENT_NEXT (transfer, fallback, hangup, again, or empty: we know nothing),
-                    AGENT_TARGET, AGENT_REASON, AGENT_SUMMARY
+                    AGENT_NEXT (transfer, fallback, hangup, again; after a briefing accept or refuse;
+                    empty: we know nothing), AGENT_TARGET, AGENT_BRIEFING, AGENT_REASON, AGENT_SUMMARY
 
 Neither waits for the model: a dialplan that asks is answered in milliseconds, whatever Google does.
 """
@@ -13,6 +14,7 @@ import uuid
 from typing import Final
 
 from audiosocket_agent import log
+from audiosocket_agent.call.info import MAX_VARIABLE_CHARS, MAX_VARIABLES, VARIABLE, CallInfo
 from audiosocket_agent.pbx.agi import Channel, Request, takes_every_rate
 from audiosocket_agent.server import Server
 
@@ -38,11 +40,10 @@ class Desk:
             await channel.set_variables({"AGENT_STATUS": "ERROR"})
             return
         rate_hz = EVERY_RATE_HZ if takes_every_rate(request.facts.get("version", "")) else 0
-        status = self._server.expect(call_id, peer=peer, downlink_rate_hz=rate_hz)
         await channel.set_variables(
             {
-                "AGENT_STATUS": status,
-                "AGENT_ADDRESS": f"{self._host or channel.local_host}:{self._port}",
+                "AGENT_STATUS": self.announce(call_id, request, peer),
+                "AGENT_ADDRESS": self.address(channel),
                 "AGENT_RATE": str(rate_hz or 8_000),
             }
         )
@@ -52,15 +53,48 @@ class Desk:
         call_id = _call_id(request)
         step = None
         if call_id is not None:
-            step = self._server.next_step(call_id, request.query.get("status", ""))
+            step = self._server.next_step(call_id, peer, request.query.get("status", ""))
         await channel.set_variables(
             {
                 "AGENT_TARGET": step.target if step else "",
+                "AGENT_BRIEFING": step.briefing if step else "",
                 "AGENT_REASON": step.reason if step else "",
                 "AGENT_SUMMARY": step.summary if step else "",
                 "AGENT_NEXT": step.action.value if step else "",  # last: all the others are there
             }
         )
+
+    def announce(self, call_id: uuid.UUID, request: Request, peer: str) -> str:
+        """Register the call of a request; returns its AGENT_STATUS."""
+        every = takes_every_rate(request.facts.get("version", ""))
+        return self._server.expect(
+            call_id,
+            peer=peer,
+            agent=request.query.get("agent", ""),
+            info=call_info(request),
+            downlink_rate_hz=EVERY_RATE_HZ if every else 0,
+        )
+
+    def address(self, channel: Channel) -> str:
+        """Where the dialplan is to connect the call."""
+        host = self._host or channel.local_host
+        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
+
+
+def call_info(request: Request) -> CallInfo:
+    """What a request tells of its call. Names that are none, and what is too much, are left out."""
+    facts = request.facts
+    given = {
+        name: value[:MAX_VARIABLE_CHARS]
+        for name, value in request.query.items()
+        if VARIABLE.fullmatch(name)
+    }
+    return CallInfo(
+        caller=facts.get("callerid", ""),
+        caller_name=facts.get("calleridname", ""),
+        extension=facts.get("dnid", facts.get("extension", "")),
+        variables=dict(list(given.items())[:MAX_VARIABLES]),
+    )
 
 
 def _call_id(request: Request) -> uuid.UUID | None:

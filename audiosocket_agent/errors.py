@@ -3,6 +3,8 @@
 AgentError
 ├── ConfigError      ours: a setting cannot be used                (exit code 3)
 ├── StartError       ours: a port is taken, a file is missing      (exit code 1)
+├── ControlError     ours: no service is there, or it says no      (control/client; exit code 1)
+├── AmiError         the PBX's: its manager refused, or was lost   (pbx/ami)
 ├── PeerError        the PBX's: it broke the AudioSocket protocol  (ends that call only)
 └── ModelError       the model's: it could not be reached, or left (ends that call only)
 """

@@ -9,21 +9,23 @@ import os
 import socket
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from audiosocket_agent import __version__, log
+from audiosocket_agent.briefing import Briefings
 from audiosocket_agent.call.events import Outcome
-from audiosocket_agent.call.next_step import NextStep
+from audiosocket_agent.call.info import NOTHING_KNOWN, CallInfo
+from audiosocket_agent.call.next_step import NextStep, after_transfer
 from audiosocket_agent.clock import Ticker, monotonic
 from audiosocket_agent.errors import PeerError, StartError
 from audiosocket_agent.health import HealthServer
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.pbx.audiosocket import Leg, LegListener
-from audiosocket_agent.plan import Plan
+from audiosocket_agent.plan import Plan, briefing
 from audiosocket_agent.session import Session
-from audiosocket_agent.tools.registry import Registry
 
 BACKLOG: Final = 128
 ENDED_CALLS_KEPT: Final = 1000
@@ -36,15 +38,16 @@ _log = log.get(__name__)
 
 
 class Server:
-    """One process's calls. `max_calls` bounds them; further ones go back to the dialplan at once."""
+    """One process's calls. `plans` are the agents by name; `default` is who answers where the dialplan
+    names nobody. `max_calls` bounds the calls; further ones go back to the dialplan at once."""
 
     def __init__(
         self,
         model: VoiceModel,
-        tools: Registry,
-        plan: Plan,
+        plans: Mapping[str, Plan],
         metrics: Metrics,
         *,
+        default: str,
         max_calls: int,
         downlink_rate_hz: int = 0,
         registered_only: bool = False,
@@ -52,10 +55,10 @@ class Server:
     ) -> None:
         self._clock = clock
         self._model = model
-        self._tools = tools
-        self._plan = plan
+        self.plans = plans
+        self._default = default
         self._metrics = metrics
-        self._max_calls = max_calls
+        self.max_calls = max_calls
         self._downlink_rate_hz = downlink_rate_hz
         self._registered_only = registered_only
         self._ticker = Ticker(clock)
@@ -63,6 +66,7 @@ class Server:
         self._sessions: dict[uuid.UUID, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._announced_by: dict[uuid.UUID, str] = {}  # host that registered it
+        self._briefings = Briefings()
         self._ended_calls: OrderedDict[uuid.UUID, NextStep] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -83,32 +87,83 @@ class Server:
         """Why a new call would be refused, or nothing."""
         if self.draining:
             return "draining"
-        return "full" if self.calls >= self._max_calls else ""
+        return "full" if self.calls >= self.max_calls else ""
 
     # -- what the dialplan asks ----------------------------------------------------------------
 
-    def expect(self, call_id: uuid.UUID, *, peer: str, downlink_rate_hz: int = 0) -> str:
+    def expect(
+        self,
+        call_id: uuid.UUID,
+        *,
+        peer: str,
+        agent: str = "",
+        info: CallInfo = NOTHING_KNOWN,
+        downlink_rate_hz: int = 0,
+        ring_s: float | None = None,
+    ) -> str:
         """A call is announced by `peer`, and may only come from there: dial the model for it.
-        Returns OK, BUSY, DRAINING or ERROR (a UUID that is or was in use); never waits."""
+        Returns OK, BUSY, DRAINING or ERROR (a UUID that is or was in use, an agent there is not);
+        never waits."""
+        plan = self.plans.get(agent or self._default)
+        if plan is None:
+            _log.warning("call refused", call=str(call_id), reason="unknown agent", agent=agent)
+            return "ERROR"
         if call_id in self._sessions or call_id in self._ended_calls:
             return "ERROR"
         if reason := self.not_ready():
             self._metrics.calls_rejected.labels(reason).inc()
             return "DRAINING" if self.draining else "BUSY"
-        session = self._begin(call_id)
-        session.downlink_rate_hz = downlink_rate_hz
+        if ring_s is not None:
+            plan = replace(plan, limits=replace(plan.limits, ring_s=ring_s))
+        self._begin(call_id, plan, info).downlink_rate_hz = downlink_rate_hz
         self._announced_by[call_id] = peer
         return "OK"
 
-    def next_step(self, call_id: uuid.UUID, status: str = "") -> NextStep | None:
+    def next_step(self, call_id: uuid.UUID, peer: str, status: str = "") -> NextStep | None:
         """What is to become of a caller; None where we know nothing of the call. `status`: what came
         of a transfer, the dialplan's DIALSTATUS."""
         session = self._sessions.get(call_id)
         if session is None:
-            return self._ended_calls.get(call_id)
+            step = self._ended_calls.get(call_id)
+            return after_transfer(status) if step and status else step
         if status and session.held:
-            return session.transfer_ended(status)
-        return session.next_step
+            return session.transfer_ended(self._briefings.outcome(call_id, status))
+        step = session.next_step
+        if session.transferring and session.transferring[0].attended and step:
+            return replace(step, briefing=str(self._brief(call_id, session, peer)))
+        return step
+
+    def withdraw(self, call_id: uuid.UUID) -> None:
+        """Nobody will come for this call, or come back to it."""
+        session = self._sessions.get(call_id)
+        if session is not None and session.held:
+            session.transfer_ended(self._briefings.outcome(call_id, "HANGUP"))
+        elif session is not None and not session.answered:
+            session.end(Outcome.ABANDONED)
+
+    def _brief(self, call_id: uuid.UUID, session: Session, peer: str) -> uuid.UUID:
+        """Dial the model for the human who is being called, as their phone rings."""
+        assert session.transferring is not None
+        known = self._briefings.of(call_id)
+        if known is not None:
+            return known
+        briefing_id = uuid.uuid4()
+        plan = briefing(session.plan, *session.transferring, session.info)
+        human = self._begin(briefing_id, plan, session.info)
+        human.downlink_rate_hz = session.downlink_rate_hz
+        self._announced_by[briefing_id] = peer
+        self._briefings.begin(call_id, session, briefing_id, human)
+        return briefing_id
+
+    # -- what an operator asks -----------------------------------------------------------------
+
+    def session(self, call_id: uuid.UUID) -> Session | None:
+        """A call that is up."""
+        return self._sessions.get(call_id)
+
+    def sessions(self) -> list[Session]:
+        """All calls that are up, the oldest first."""
+        return list(self._sessions.values())
 
     async def listen(self, host: str, port: int) -> int:
         """Accept AudioSocket connections; returns the port. Raises StartError."""
@@ -167,7 +222,7 @@ class Server:
         session = self._sessions.get(call_id)
         reason = self._refusal(leg, call_id, session)
         if not reason:
-            session = session or self._begin(call_id)
+            session = session or self._begin(call_id, self.plans[self._default], NOTHING_KNOWN)
             if session.attach(leg):
                 return session
             reason = "busy_uuid"
@@ -184,8 +239,8 @@ class Server:
             return "replayed" if call_id in self._ended_calls else "unknown_uuid"
         return self.not_ready()
 
-    def _begin(self, call_id: uuid.UUID) -> Session:
-        session = Session(call_id, self._model, self._tools, self._plan, self._metrics, self._clock)
+    def _begin(self, call_id: uuid.UUID, plan: Plan, info: CallInfo) -> Session:
+        session = Session(call_id, self._model, plan, info, self._metrics, self._clock)
         task = asyncio.get_running_loop().create_task(self._run(session, call_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -209,6 +264,7 @@ class Server:
             self._ended_calls[call_id] = session.next_step
             while len(self._ended_calls) > ENDED_CALLS_KEPT:
                 self._ended_calls.popitem(last=False)
+        self._briefings.ended(call_id)
         self._metrics.calls_active.set(self.calls)
         if not self._sessions:
             self._idle.set()

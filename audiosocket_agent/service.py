@@ -1,6 +1,6 @@
 """`audiosocket-agent serve`: settings in, a running service out, and the story of its end.
 
-start     model, port 9092, port 9100, then READY to systemd
+start     model, ports 9092, 4573, 9100, the control socket, then READY to systemd
 SIGTERM   no new calls; running ones get DRAIN_TIMEOUT
 again     running calls end politely now
 exit 0    when the last call is over
@@ -14,21 +14,24 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from audiosocket_agent import log
+from audiosocket_agent import config, log
+from audiosocket_agent.agents import profile
+from audiosocket_agent.agents.profile import Profile
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call.machine import Limits
-from audiosocket_agent.call.next_step import Target
+from audiosocket_agent.control.server import ControlServer
 from audiosocket_agent.desk import Desk
-from audiosocket_agent.errors import StartError
+from audiosocket_agent.drive import Driver
+from audiosocket_agent.errors import ConfigError, StartError
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.echo import EchoModel
-from audiosocket_agent.pbx.agi import FastAgiServer
+from audiosocket_agent.pbx.agi import MAX_CONNECTIONS, FastAgiServer
 from audiosocket_agent.plan import Plan
 from audiosocket_agent.server import POLITE_SECONDS, Server, notify_systemd, watch_loop
-from audiosocket_agent.settings import Settings, transfer_targets
-from audiosocket_agent.tools.builtin import END_CALL, transfer_call
-from audiosocket_agent.tools.registry import Registry, Tool
+from audiosocket_agent.settings import Settings
+from audiosocket_agent.tools.builtin import built_in
+from audiosocket_agent.tools.registry import Registry
 
 _STOP_SECONDS: Final = 15.0  # beyond the drain and the polite end: closing, a busy machine
 
@@ -45,12 +48,13 @@ async def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    plans = agents(settings)
     metrics = Metrics()
     server = Server(
         voice_model(settings),
-        Registry(tools(settings)),
-        plan(settings),
+        plans,
         metrics,
+        default=settings.default_agent,
         max_calls=settings.max_calls,
         downlink_rate_hz=settings.audiosocket.downlink_rate,
         registered_only=settings.audiosocket.uuid_mode == "registered",
@@ -59,21 +63,24 @@ async def _serve(settings: Settings) -> None:
     try:
         port = await server.listen(settings.audiosocket.host, settings.audiosocket.port)
         desk = Desk(server, settings.audiosocket.host, port)
-        agi = FastAgiServer({"open": desk.open, "next": desk.next})
+        driver = Driver(server, desk, settings.transfer.ring)
+        agi = FastAgiServer(
+            {"open": desk.open, "next": desk.next, "run": driver.run},
+            max_connections=MAX_CONNECTIONS + settings.max_calls,
+        )
         agi_port = await agi.start(settings.fastagi.host, settings.fastagi.port)
         metrics_port = await server.health.start(settings.metrics.host, settings.metrics.port)
+        ports = {"audiosocket": port, "fastagi": agi_port, "metrics": metrics_port}
+        facts = {"model": settings.model, "ports": ports}
+        control = ControlServer(server, facts, host=settings.audiosocket.host, port=port)
+        socket = config.control_socket(settings)
+        await control.start(socket)
         gc.collect()
         gc.freeze()  # what is here now stays: leave it out of every later collection
         notify_systemd("READY=1")
         if settings.model == "echo":
             _say_that_it_is_an_echo(port)  # first: the log's thread writes to the same stream
-        _log.info(
-            "ready",
-            audiosocket=port,
-            fastagi=agi_port,
-            metrics=metrics_port,
-            model=settings.model,
-        )
+        _log.info("ready", **ports, control=str(socket), model=settings.model)
         async with asyncio.TaskGroup() as tasks:
             beat = partial(notify_systemd, "WATCHDOG=1")
             watch = tasks.create_task(watch_loop(metrics, beat))
@@ -82,6 +89,7 @@ async def _serve(settings: Settings) -> None:
             await server.drain(settings.drain_timeout, hurry)
             watch.cancel()
         await agi.stop()
+        await control.stop()
     finally:
         await server.stop()
     _log.info("stopped")
@@ -114,16 +122,22 @@ def voice_model(settings: Settings) -> VoiceModel:
         ) from None
 
 
-def tools(settings: Settings) -> list[Tool]:
-    """What the agent may do."""
-    targets = [Target(*fields) for fields in transfer_targets(settings.transfer.targets)]
-    return [END_CALL, transfer_call(targets)] if targets else [END_CALL]
+def agents(settings: Settings) -> dict[str, Plan]:
+    """Every agent there is, by name. Raises ConfigError."""
+    profiles = profile.load(settings.agents_directory)
+    if settings.default_agent not in profiles:
+        raise ConfigError(
+            f"DEFAULT_AGENT: there is no agent {settings.default_agent!r}; there are: "
+            f"{', '.join(sorted(profiles))}"
+        )
+    return {name: plan(settings, agent) for name, agent in profiles.items()}
 
 
-def plan(settings: Settings) -> Plan:
-    """The settings as numbers for calls."""
+def plan(settings: Settings, agent: Profile) -> Plan:
+    """One agent, under these settings, as numbers for calls."""
     vad = settings.vad
     return Plan(
+        name=agent.name,
         limits=Limits(
             max_duration_s=settings.max_call_duration,
             verdict_s=settings.interruption.verdict,
@@ -131,8 +145,8 @@ def plan(settings: Settings) -> Plan:
             ring_s=settings.fastagi.ring_time,
             held_s=settings.transfer.hold,
         ),
-        instructions=settings.agent.instructions,
-        greeting=settings.agent.greeting,
+        instructions=agent.instructions,
+        greeting=agent.greeting,
         detector=partial(
             SpeechDetector,
             aggressiveness=vad.aggressiveness,
@@ -142,6 +156,10 @@ def plan(settings: Settings) -> Plan:
             silence_ms=round(vad.silence_threshold * 1000),
             energy_threshold=vad.energy_threshold,
         ),
+        tools=Registry(built_in(agent.tools, agent.targets)),
+        targets={target.name: target for target in agent.targets},
+        keys=agent.keys,
+        sees=agent.sees,
         gap_fill_s=settings.audiosocket.uplink_gap_fill,
         model_rate_hz=settings.gemini.input_rate,
     )

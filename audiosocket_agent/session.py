@@ -27,6 +27,7 @@ from audiosocket_agent.call.commands import (
     ResumePlayout,
     TellKeys,
 )
+from audiosocket_agent.call.digits import DigitCollector, DigitsWanted
 from audiosocket_agent.call.events import (
     AgentEnds,
     CallerSpoke,
@@ -34,7 +35,6 @@ from audiosocket_agent.call.events import (
     EndOrdered,
     Event,
     Interrupted,
-    KeyPressed,
     LegClosed,
     LegOpened,
     ModelFailed,
@@ -46,16 +46,25 @@ from audiosocket_agent.call.events import (
     TransferDone,
     TurnEnded,
 )
+from audiosocket_agent.call.info import CallInfo
+from audiosocket_agent.call.keys import Key, KeyAction
 from audiosocket_agent.call.machine import Call, State
-from audiosocket_agent.call.next_step import Action, NextStep, Target, after, transfer
+from audiosocket_agent.call.next_step import (
+    Action,
+    NextStep,
+    Target,
+    after,
+    after_transfer,
+    transfer,
+)
 from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.clock import monotonic
 from audiosocket_agent.errors import ModelError
+from audiosocket_agent.keypad import Keypad
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model import base
 from audiosocket_agent.pbx.audiosocket import Leg
-from audiosocket_agent.plan import DIAL_FAILURES, KEYS_PRESSED, TRANSFER_FAILED, Plan
-from audiosocket_agent.tools.registry import Registry
+from audiosocket_agent.plan import DIAL_FAILURES, KEYS_PRESSED, REPEAT, TRANSFER_FAILED, Plan
 from audiosocket_agent.tools.runner import ToolRunner
 
 INTERRUPTED_TAIL_S: Final = 2.0
@@ -65,7 +74,7 @@ later is a new turn, even where the end of the old one was never told."""
 _log = log.get(__name__)
 
 
-MAX_KEYS: Final = 40  # at a time; further ones are not told
+BY_KEY: Final = "asked by a key of the telephone"
 
 MAX_EARLY_CHUNKS: Final = 1500
 """A minute in chunks of 40 ms: a greeting kept while the phone rings, or the words to a caller who is
@@ -87,18 +96,18 @@ class Session:
         self,
         call_id: uuid.UUID,
         model: base.VoiceModel,
-        tools: Registry,
         plan: Plan,
+        info: CallInfo,
         metrics: Metrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._id = str(call_id)
-        self._log = _log.bind(call=self._id)
+        self.id = str(call_id)
+        self._log = _log.bind(call=self.id)
         self._leg: Leg | None = None  # None: nobody is connected
         self._early: list[tuple[bytes, int]] = []  # what the model said while nobody was
         self._model = model
-        self._tools = tools
-        self._plan = plan
+        self.plan = plan
+        self.info = info
         self._metrics = metrics
         self._clock = clock
         self._call = Call(plan.limits, clock())
@@ -114,18 +123,19 @@ class Session:
         )
         self._last_voiced_at: float | None = None  # in the caller's present turn
         self._sounded_at = 0.0  # when a sound of the caller was last detected
-        self._tool_runner = ToolRunner(tools, _Control(self), metrics, self._log)
-        self._keys = ""  # pressed and not yet told to the model
+        self._tool_runner = ToolRunner(plan.tools, _Control(self), metrics, self._log)
+        self._keypad = Keypad(plan.keys, self._feed, self._act, clock)
         self._ticks = 0
         self._began_at = clock()
-        self._transfer: NextStep | None = None  # what the agent has decided
+        self._transfer: tuple[Target, str] | None = None  # who to, and why, as the agent decided
         self.downlink_rate_hz = 0  # 24000 where the caller's Asterisk is known to take it
+        self.answered = False  # somebody has been connected
 
     # -- the lifetime --------------------------------------------------------------------------
 
     async def run(self) -> Outcome:
         """Hold the call until it is over; returns why it ended. Raises only our own faults."""
-        log.bind_call(self._id)
+        log.bind_call(self.id)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -148,6 +158,7 @@ class Session:
         if self._call.state is State.RINGING:
             self._began_at = leg.accepted_at
             self._log.info("call started", peer=leg.peer)
+        self.answered = True
         leg.use_rate(self.downlink_rate_hz)
         self._leg = leg
         self._feed(LegOpened())
@@ -163,22 +174,51 @@ class Session:
         """What the dialplan is to do with the caller; None while the agent has them."""
         if self._call.state not in (State.HUNG_UP, State.HELD, State.OVER):
             return None
-        if self._call.outcome is Outcome.TRANSFERRED and self._transfer is not None:
-            return self._transfer
-        return after(self._call.outcome)
+        if self.transferring is not None:
+            return transfer(*self.transferring)
+        return after(self._call.outcome, self.plan.briefing)
 
-    def end(self, outcome: Outcome) -> None:
-        """End the call politely: a sentence under way may be finished."""
-        self._feed(EndOrdered(outcome))
+    @property
+    def transferring(self) -> tuple[Target, str] | None:
+        """Who the caller is to be passed on to, and the agent's words about why."""
+        return self._transfer if self._call.outcome is Outcome.TRANSFERRED else None
+
+    def end(self, outcome: Outcome, *, at_once: bool = False) -> None:
+        """End the call politely: a sentence under way may be finished, unless it is `at_once`."""
+        self._feed(EndOrdered(outcome, at_once))
 
     def agent_ends(self) -> None:
         """End the call once the agent's last words are heard."""
         self._feed(AgentEnds())
 
-    def transfer(self, target: Target, reason: str) -> None:
-        """Pass the caller on once the words that announce it are heard."""
-        self._transfer = transfer(target, reason)
-        self._feed(TransferAsked())
+    def transfer(self, target: Target, reason: str, *, announced: bool = True) -> bool:
+        """Pass the caller on: once the words that announce it are heard, or as soon as nothing is
+        being said. False where there is no conversation to be passed on."""
+        if not self._call.conversing:
+            return False
+        self._transfer = target, reason
+        self._feed(TransferAsked(announced))
+        return True
+
+    async def collect_digits(self, wanted: DigitsWanted) -> DigitCollector | None:
+        """Wait for digits of the telephone; None where others are being waited for."""
+        speaking = (State.SPEAKING, State.PAUSED)
+        return await self._keypad.collect(wanted, lambda: self._call.state in speaking)
+
+    def describe(self) -> dict[str, Any]:
+        """The call as an operator sees it; who calls is in it, what is said is not."""
+        return {
+            "id": self.id,
+            "agent": self.plan.name,
+            "briefing": self.plan.briefing,
+            "state": self._call.state.name.lower(),
+            "seconds": round(self._clock() - self._began_at, 1),
+            "caller": self.info.caller,
+            "extension": self.info.extension,
+            "peer": self._leg.peer if self._leg else "",
+            "model_ready": self._voice is not None,
+            **self._summary.fields(),
+        }
 
     @property
     def held(self) -> bool:
@@ -186,14 +226,13 @@ class Session:
         return self._call.state is State.HELD
 
     def transfer_ended(self, status: str) -> NextStep:
-        """The dialplan has tried: `status` is its DIALSTATUS. An answer ends the call here; else the
-        caller is to come back, and the model is told why."""
-        if status in ("HANGUP", "CANCEL"):  # the caller has left meanwhile
-            self._feed(LegClosed(Outcome.CALLER_HANGUP))
-            return after(Outcome.CALLER_HANGUP)
-        if status == "ANSWER":
-            self._feed(TransferDone())
-            return after(Outcome.TRANSFERRED)
+        """The dialplan has tried: `status` is its DIALSTATUS, or REFUSED. An answer ends the call
+        here; else the caller is to come back, and the model is told why."""
+        step = after_transfer(status)
+        if step.action is not Action.FALLBACK:
+            left = step.reason == Outcome.CALLER_HANGUP  # meanwhile
+            self._feed(LegClosed(Outcome.CALLER_HANGUP) if left else TransferDone())
+            return step
         why = DIAL_FAILURES.get(status, "nobody was reached")
         if self._voice is not None:
             self._voice.send_text(TRANSFER_FAILED.format(why))
@@ -201,7 +240,8 @@ class Session:
 
     async def _converse(self) -> None:
         """Dial the model and take its events; a model that fails ends the call, politely."""
-        setup = base.SessionSetup(self._plan.instructions, self._plan.greeting, self._tools.specs)
+        plan = self.plan
+        setup = base.SessionSetup(plan.told(self.info), plan.greeting, plan.tools.specs)
         dialled_at = self._clock()
         try:
             async with self._model.open(setup, self._model_spoke) as voice:
@@ -237,6 +277,8 @@ class Session:
     def heard(self, payload: bytes, rate_hz: int, now: float) -> None:
         """The caller's audio: past the detector, and on to the model."""
         pcm, edges = self._uplink.take(payload, rate_hz, now)
+        if self._keypad.secret:
+            pcm = bytes(len(pcm))
         if self._voice is not None:
             self._voice.send_audio(pcm, self._uplink.rate_hz)
         if self._uplink.voiced:
@@ -246,9 +288,21 @@ class Session:
 
     def pressed(self, digit: str) -> None:
         """A key. Which one is nobody's business in a log."""
-        if len(self._keys) < MAX_KEYS:
-            self._keys += digit
-        self._feed(KeyPressed())
+        self._keypad.press(digit)
+
+    def _act(self, key: Key) -> None:
+        match key.action:
+            case KeyAction.TRANSFER:
+                self.transfer(self.plan.targets[key.target], BY_KEY, announced=False)
+            case KeyAction.REPEAT:
+                if self._voice is not None:
+                    self._voice.send_text(REPEAT)
+            case KeyAction.HANGUP:
+                self.end(Outcome.AGENT_HANGUP)
+            case KeyAction.ACCEPT:
+                self.end(Outcome.ACCEPTED)
+            case KeyAction.REFUSE:
+                self.end(Outcome.REFUSED)
 
     def ticked(self, now: float) -> None:
         """Every 20 ms: is the caller's audio missing? Every second: the counters."""
@@ -375,8 +429,8 @@ class Session:
                 self._metrics.response.observe(seconds)
                 self._summary.answered(seconds)
             case TellKeys():
-                keys, self._keys = self._keys, ""
-                if self._voice is not None:
+                keys = self._keypad.take_untold()
+                if keys and self._voice is not None:
                     self._voice.send_text(KEYS_PRESSED.format(" ".join(keys)))
             case Finish():
                 self._over.set()
@@ -434,9 +488,21 @@ class _Control:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._secrets: dict[str, str] = {}
 
     def end(self) -> None:
         self._session.agent_ends()
 
-    def transfer(self, target: Target, reason: str) -> None:
-        self._session.transfer(target, reason)
+    def transfer(self, target: Target, reason: str) -> bool:
+        return self._session.transfer(target, reason)
+
+    async def collect_digits(self, wanted: DigitsWanted) -> DigitCollector | None:
+        return await self._session.collect_digits(wanted)
+
+    def keep_secret(self, value: str) -> str:
+        name = f"secret-{len(self._secrets) + 1}"
+        self._secrets[name] = value
+        return name
+
+    def secret(self, name: str) -> str | None:
+        return self._secrets.get(name)

@@ -10,6 +10,7 @@ from uuid import UUID
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.desk import Desk
+from audiosocket_agent.drive import Driver
 from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.metrics import PREFIX, Metrics
 from audiosocket_agent.model.base import VoiceModel
@@ -20,7 +21,7 @@ from audiosocket_agent.tools.builtin import END_CALL
 from audiosocket_agent.tools.registry import Registry, Tool
 
 HOST = "127.0.0.1"
-PLAN = Plan(Limits(), "Be brief.", "Greet the caller.", SpeechDetector)
+PLAN = Plan("receptionist", Limits(), "Be brief.", "Greet the caller.", SpeechDetector)
 
 
 @dataclass
@@ -61,9 +62,9 @@ async def house(
     metrics = Metrics()
     server = Server(
         model,
-        Registry(tools),
-        replace(PLAN, limits=limits or Limits(), **plan),
+        {PLAN.name: replace(PLAN, limits=limits or Limits(), tools=Registry(tools), **plan)},
         metrics,
+        default=PLAN.name,
         max_calls=max_calls,
         downlink_rate_hz=downlink_rate_hz,
         registered_only=registered_only,
@@ -71,7 +72,8 @@ async def house(
     )
     port = await server.listen(HOST, 0)
     desk = Desk(server, HOST, port)
-    agi = FastAgiServer({"open": desk.open, "next": desk.next})
+    driver = Driver(server, desk, ring_s=25.0)
+    agi = FastAgiServer({"open": desk.open, "next": desk.next, "run": driver.run})
     agi_port = await agi.start(HOST, 0)
     try:
         yield House(server, metrics, port, agi_port)

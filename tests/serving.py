@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ def environment(**settings: str) -> dict[str, str]:
 class Service:
     """A running `audiosocket-agent serve`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, control: Path) -> None:
         self._process = process
         self._news = asyncio.Event()
         self._over = False
@@ -42,6 +43,8 @@ class Service:
         """What was no log line."""
         self.port = 0
         self.metrics_port = 0
+        self.control = control
+        """Where it is asked."""
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -95,12 +98,20 @@ class Service:
 @asynccontextmanager
 async def serving(**settings: str) -> AsyncIterator[Service]:
     """A service that is ready; killed at the end of the block unless it has ended."""
+    with tempfile.TemporaryDirectory(prefix="agent-") as directory:  # short: a socket's path is
+        control = Path(directory, "control.sock")
+        async with _running(control, {"CONTROL_SOCKET": str(control), **settings}) as service:
+            yield service
+
+
+@asynccontextmanager
+async def _running(control: Path, settings: dict[str, str]) -> AsyncIterator[Service]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "audiosocket_agent", "serve", "--config", str(EXAMPLE)),
         env=environment(**settings),
         stderr=asyncio.subprocess.PIPE,
     )
-    service = Service(process)
+    service = Service(process, control)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(service.listen())

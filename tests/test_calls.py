@@ -454,6 +454,18 @@ async def test_a_long_goodbye_is_heard_to_the_end() -> None:
 
 
 @in_virtual_time
+async def test_a_goodbye_that_comes_before_the_end_is_wanted_is_waited_for_no_further() -> None:
+    async def goodbye(model: Puppet) -> None:
+        model.say(tone(0.5))
+        await asyncio.sleep(1.0)  # it is heard
+        model.tell(base.ToolCall("1", "end_call", {}), base.TurnEnded(spoke=True))  # in one burst
+
+    async with house(ScriptedModel(goodbye)) as service, service.call() as call:
+        assert await call.ended() is End.FINISHED
+        assert call.now < 1.5
+
+
+@in_virtual_time
 async def test_what_the_model_says_after_its_goodbye_is_not_begun() -> None:
     async def goodbye(model: Puppet) -> None:
         model.say(tone(1.0))

@@ -86,6 +86,8 @@ def test_every_setting_can_be_a_variable_and_in_the_file(setting: Setting, file:
     default = setting.info.default
     if default is None:
         return
+    if isinstance(default, Path):
+        default = str(default)
     assert load(file, {setting.variable: str(default)}) == Loaded(
         Settings(), {setting.variable: "environment"}
     )
@@ -238,6 +240,9 @@ def test_the_key_is_not_in_what_is_said_about_mistakes(file: Path, toml: str) ->
 INTEGER = "be a valid integer, unable to parse string as an integer"
 
 
+ONE_CHANNEL = "be one channel with {number} in it, as PJSIP/{number}@trunk"
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "should"),
     [
@@ -257,7 +262,12 @@ INTEGER = "be a valid integer, unable to parse string as an integer"
         ("MAX_CALL_DURATION", "inf", "be a finite number"),
         ("DRAIN_TIMEOUT", "nan", "be a finite number"),
         ("VAD_WINDOW", "-0.1", "be greater than 0"),
-        ("AGENT_INSTRUCTIONS", "", "have at least 1 character"),
+        ("DEFAULT_AGENT", "", "have at least 1 character"),
+        ("OUTBOUND_ALLOW", "[0-9]+ (", "be regular expressions; '(' is none"),
+        ("OUTBOUND_CHANNEL", "PJSIP/trunk", ONE_CHANNEL),
+        ("OUTBOUND_CHANNEL", "PJSIP/{number}@trunk&SIP/x", ONE_CHANNEL),
+        ("OUTBOUND_CHANNEL", "Local/{number}@out,30", ONE_CHANNEL),
+        ("OUTBOUND_CHANNEL", "PJSIP/{number}@{trunk}", ONE_CHANNEL),
     ],
 )
 def test_a_value_that_does_not_fit_is_one_line(
@@ -399,14 +409,14 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4
 )
 def test_what_is_printed_can_be_read_again(
     tmp_path_factory: pytest.TempPathFactory,
-    instructions: str,
+    caller_id: str,
     duration: float,
     trigger: int,
     vertex: bool,
 ) -> None:
     given: dict[str, Any] = {
         "max_call_duration": duration,
-        "agent": {"instructions": instructions},
+        "outbound": {"caller_id": caller_id},
         "gemini": {
             "compression_trigger": trigger,
             "vertex": vertex,

@@ -219,6 +219,7 @@ async def test_a_caller_is_passed_on_once_the_words_are_heard() -> None:
         assert await following(service) == {
             "AGENT_NEXT": "transfer",
             "AGENT_TARGET": "2001",
+            "AGENT_BRIEFING": "",
             "AGENT_REASON": "sales",
             "AGENT_SUMMARY": "Asha asks for a price",
         }

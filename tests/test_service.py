@@ -12,6 +12,7 @@ import pytest
 
 from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.lab.report import End
+from tests.profiles import QUIET
 from tests.serving import EXAMPLE, HOST, PATIENCE_SECONDS, environment, serving
 
 # -- it is told to stop --------------------------------------------------------------------------
@@ -39,7 +40,7 @@ async def test_sigterm_lets_the_running_call_go_on_and_gives_new_ones_back() -> 
 
 async def test_a_second_sigterm_ends_the_running_call_politely() -> None:
     async with (
-        serving(AGENT_GREETING="") as service,
+        serving(**QUIET) as service,
         Call.connect(HOST, service.port) as call,
     ):
         await call.passes(0.3)
@@ -56,7 +57,7 @@ async def test_a_second_sigterm_ends_the_running_call_politely() -> None:
 
 async def test_a_call_that_outlasts_the_drain_is_ended_politely() -> None:
     async with (
-        serving(AGENT_GREETING="", DRAIN_TIMEOUT="0.5") as service,
+        serving(**QUIET, DRAIN_TIMEOUT="0.5") as service,
         Call.connect(HOST, service.port) as call,
     ):
         await call.passes(0.1)

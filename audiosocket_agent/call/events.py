@@ -12,6 +12,9 @@ class Outcome(StrEnum):
     MAX_DURATION = "max_duration"
     DRAINED = "drained"
     TRANSFERRED = "transferred"
+    OPERATOR_HANGUP = "operator_hangup"
+    ACCEPTED = "accepted"  # a human who was asked takes the caller
+    REFUSED = "refused"
     ABANDONED = "abandoned"
     MODEL_FAILED = "model_failed"
     PEER_ERROR = "peer_error"
@@ -78,6 +81,11 @@ class KeyPressed:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyTaken:
+    """A key with a meaning of its own: there is nothing to tell the model."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeysDue:
     """No further key has come for a while: those pressed belong together."""
 
@@ -89,8 +97,11 @@ class AgentEnds:
 
 @dataclass(frozen=True, slots=True)
 class TransferAsked:
-    """The caller is to be passed on, once the words that announce it are heard. The conversation is
-    kept meanwhile: whoever is called may not answer."""
+    """The caller is to be passed on. The conversation is kept meanwhile: whoever is called may not
+    answer."""
+
+    announced: bool = True
+    """By words that are to be heard first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,8 @@ class EndOrdered:
     """An operator, a limit or a shutdown ends the call; a sentence may be finished."""
 
     outcome: Outcome
+    at_once: bool = False
+    """It may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +166,7 @@ Event = (
     | CallerSpoke
     | CallerSustained
     | KeyPressed
+    | KeyTaken
     | KeysDue
     | AgentEnds
     | TransferAsked

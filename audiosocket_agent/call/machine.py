@@ -48,6 +48,7 @@ from audiosocket_agent.call.events import (
     Interrupted,
     KeyPressed,
     KeysDue,
+    KeyTaken,
     LegClosed,
     LegOpened,
     ModelFailed,
@@ -142,6 +143,11 @@ class Call:
         """Whether the agent's audio is still for the caller's ears."""
         return self.state not in (State.TAIL, State.HUNG_UP, State.OVER)
 
+    @property
+    def conversing(self) -> bool:
+        """Whether the caller and the agent have each other, and no end is decided."""
+        return TransferAsked in _TABLE[self.state]
+
     def next_deadline(self) -> float | None:
         """When to call `elapse`; None when time changes nothing any more."""
         return min(self._deadlines.values(), default=None)
@@ -235,10 +241,13 @@ class Call:
         return []
 
     def _key_over_reply(self, event: Event, now: float) -> list[Command]:
+        return self._enough_heard(event, now) + self._key(event, now)
+
+    def _enough_heard(self, event: Event, now: float) -> list[Command]:
         """Whoever presses a key has heard enough."""
         self._deadlines.pop(VerdictDue, None)
         self._stop_reply(now)
-        return [DropReply(), *self._key(event, now)]
+        return [DropReply()]
 
     def _keys_pressed(self, event: Event, now: float) -> list[Command]:
         return [TellKeys()]
@@ -250,12 +259,16 @@ class Call:
         return self._end(Outcome.AGENT_HANGUP, now, self._limits.last_words_s)
 
     def _transfer(self, event: Event, now: float) -> list[Command]:
-        self._words_to_come = True
+        assert isinstance(event, TransferAsked)
+        self._words_to_come = event.announced
         self._held = True
         return self._end(Outcome.TRANSFERRED, now, self._limits.last_words_s)
 
     def _ordered(self, event: Event, now: float) -> list[Command]:
         assert isinstance(event, EndOrdered)
+        if event.at_once:
+            self.outcome = event.outcome
+            return self._enough_words(event, now)
         return self._end(event.outcome, now, self._limits.farewell_s)
 
     def _too_long(self, event: Event, now: float) -> list[Command]:
@@ -391,6 +404,7 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
     State.SPEAKING: {
         **_ENDS,
         KeyPressed: Call._key_over_reply,
+        KeyTaken: Call._enough_heard,
         KeysDue: Call._keys_pressed,
         ReplyPlayed: Call._played,
         CallerSpoke: Call._pause,
@@ -399,6 +413,7 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
     State.PAUSED: {
         **_ENDS,
         KeyPressed: Call._key_over_reply,
+        KeyTaken: Call._enough_heard,
         KeysDue: Call._keys_pressed,
         CallerSustained: Call._confirmed,
         Interrupted: Call._confirmed,

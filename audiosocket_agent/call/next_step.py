@@ -17,6 +17,8 @@ class Action(StrEnum):
     FALLBACK = "fallback"
     HANGUP = "hangup"
     AGAIN = "again"
+    ACCEPT = "accept"  # of whoever was asked to take a caller: they do
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Target:
     name: str
     extension: str
     description: str = ""
+    attended: bool = False
+    """Whoever answers is first told by the agent who calls and why, and may refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +41,42 @@ class NextStep:
     """An extension, for TRANSFER."""
     reason: str = ""
     summary: str = ""
+    briefing: str = ""
+    """The UUID under which whoever answers hears the agent first; empty: they do not."""
 
 
-_AFTER: Final = {
+AFTER_CALL: Final = {
     Outcome.CALLER_HANGUP: Action.HANGUP,
     Outcome.AGENT_HANGUP: Action.HANGUP,
+    Outcome.OPERATOR_HANGUP: Action.HANGUP,
     Outcome.MAX_DURATION: Action.HANGUP,
     Outcome.TRANSFERRED: Action.HANGUP,  # and come back from it: there is nothing more to do
-    Outcome.ABANDONED: Action.FALLBACK,
-    Outcome.DRAINED: Action.FALLBACK,
-    Outcome.MODEL_FAILED: Action.FALLBACK,
-    Outcome.PEER_ERROR: Action.FALLBACK,
-    Outcome.ERROR: Action.FALLBACK,
 }
+AFTER_BRIEFING: Final = {
+    Outcome.CALLER_HANGUP: Action.REFUSE,
+    Outcome.REFUSED: Action.REFUSE,
+    Outcome.OPERATOR_HANGUP: Action.REFUSE,
+    Outcome.MAX_DURATION: Action.REFUSE,  # nobody who listens presses no key
+    Outcome.ABANDONED: Action.REFUSE,
+}
+"""A human who has answered and cannot be briefed, through a fault of ours, gets the caller unbriefed."""
 
 
-def after(outcome: Outcome) -> NextStep:
-    """What follows a call that ended so."""
-    return NextStep(_AFTER[outcome], reason=outcome.value)
+def after(outcome: Outcome, briefing: bool = False) -> NextStep:
+    """What follows a call, or a briefing, that ended so."""
+    if briefing:
+        return NextStep(AFTER_BRIEFING.get(outcome, Action.ACCEPT), reason=outcome.value)
+    return NextStep(AFTER_CALL.get(outcome, Action.FALLBACK), reason=outcome.value)
+
+
+def after_transfer(status: str) -> NextStep:
+    """What follows where a transfer was tried and the conversation is not there to go back to;
+    `status` is the dialplan's DIALSTATUS."""
+    if status in ("HANGUP", "CANCEL"):
+        return NextStep(Action.HANGUP, reason=Outcome.CALLER_HANGUP.value)
+    if status == "ANSWER":
+        return NextStep(Action.HANGUP, reason=Outcome.TRANSFERRED.value)
+    return NextStep(Action.FALLBACK, reason="transfer_failed")
 
 
 def transfer(target: Target, reason: str) -> NextStep:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,26 +25,28 @@ _START_SECONDS: Final = 30.0
 
 async def demo(*, fast_path: bool, heard: Path = HEARD) -> bool:
     """Hold the demonstration; True when the call went well."""
-    async with Simulator() as simulator:
-        environment = os.environ | {
-            "GOOGLE_GEMINI_BASE_URL": simulator.base_url,
-            "SSL_CERT_FILE": str(simulator.ca_file),
-            "GEMINI_API_KEY": "simulated",
-            "GEMINI_FAST_PATH": str(fast_path),
-            "VOICE_MODEL": "gemini",
-            "AUDIOSOCKET_PORT": "0",
-            "FASTAGI_PORT": "0",
-            "METRICS_HOST": "127.0.0.1",
-            "METRICS_PORT": "0",
-        }
-        async with _service(environment) as (port, log):
-            timeline = Timeline()
-            reports = await place_calls(CallPlan(port=port, heard=heard), timeline.show)
-            timeline.close(reports)
-        print(f"written: {heard} (left: the caller, right: the agent)")
-        print("the service said:")
-        for line in log:
-            print(f"  {line}")
+    with tempfile.TemporaryDirectory(prefix="agent-") as directory:
+        async with Simulator() as simulator:
+            environment = os.environ | {
+                "GOOGLE_GEMINI_BASE_URL": simulator.base_url,
+                "SSL_CERT_FILE": str(simulator.ca_file),
+                "GEMINI_API_KEY": "simulated",
+                "GEMINI_FAST_PATH": str(fast_path),
+                "VOICE_MODEL": "gemini",
+                "AUDIOSOCKET_PORT": "0",
+                "FASTAGI_PORT": "0",
+                "METRICS_HOST": "127.0.0.1",
+                "METRICS_PORT": "0",
+                "CONTROL_SOCKET": f"{directory}/control.sock",
+            }
+            async with _service(environment) as (port, log):
+                timeline = Timeline()
+                reports = await place_calls(CallPlan(port=port, heard=heard), timeline.show)
+                timeline.close(reports)
+            print(f"written: {heard} (left: the caller, right: the agent)")
+            print("the service said:")
+            for line in log:
+                print(f"  {line}")
     return all(report.ok for report in reports)
 
 

@@ -32,7 +32,8 @@ def model_errors(secret: str = "") -> Iterator[None]:
         yield
     except errors.APIError as error:
         code = error.code if isinstance(error.code, int) else 0
-        raise _error(code or "error", f"{code}: {error.message}", secret) from error
+        words = error.message or error.details  # of a close at setup the SDK knows only the latter
+        raise _error(code or "error", f"{code}: {words}", secret) from error
     except InvalidStatus as error:
         status = error.response.status_code
         raise _error(status, f"HTTP {status} at connect", secret) from error

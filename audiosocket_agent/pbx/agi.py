@@ -27,11 +27,14 @@ from audiosocket_agent.errors import PeerError, StartError
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_HEAD_LINES: Final = 100
 MAX_VALUE_CHARS: Final = 1024
+MAX_QUERY_VALUES: Final = 50
 HEAD_SECONDS: Final = 5.0
 """For the whole head; Asterisk sends it in one write."""
 REPLY_SECONDS: Final = 5.0
 """For the reply to a command that does something at once."""
+STOP_SECONDS: Final = 1.0
 MAX_CONNECTIONS: Final = 500
+"""Beside those that drive a call."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _log = log.get(__name__)
@@ -80,7 +83,7 @@ def parse_request(head: bytes) -> Request:
         name, colon, value = line.partition(":")
         if not (colon and name.startswith("agi_")):
             raise PeerError("not_agi", f"{clean(line, 40)!r} is no AGI variable")
-        facts[name.removeprefix("agi_")] = clean(value)
+        facts[clean(name.removeprefix("agi_"), 80)] = clean(value)
     script = facts.pop("network_script", "")
     path, _, query = script.partition("?")
     known = {name: value for name, value in facts.items() if value != "unknown"}
@@ -90,16 +93,16 @@ def parse_request(head: bytes) -> Request:
 def parse_reply(line: bytes) -> Reply:
     """One line: `200 result=1 (value)`. Raises PeerError where it is none."""
     text = line.decode("utf-8", "replace").strip("\r\n")
-    match = re.match(r"(\d{3})[ -](?:result=(\S*) ?)?(.*)$", text)
+    match = re.match(r"([0-9]{3})[ -](?:result=(\S*) ?)?(.*)$", text)
     if not match:
         raise PeerError("not_agi", f"{clean(text, 40)!r} is no AGI reply")
     code, result, rest = match.groups()
     data = rest[1 : rest.rindex(")")] if rest.startswith("(") and ")" in rest else ""
-    return Reply(int(code), result or "", clean(data))
+    return Reply(int(code), clean(result or ""), clean(data))
 
 
 def encode_command(*words: str) -> bytes:
-    """A command line: the words after the first two quoted. Raises ValueError for a control
+    """A command line: the words after the first quoted. Raises ValueError for a control
     character: such a value is to be cleaned by whoever has it, not passed on."""
     for word in words:
         if _CONTROL.search(word):
@@ -113,7 +116,11 @@ def clean(text: str, limit: int = MAX_VALUE_CHARS) -> str:
 
 
 def _query(text: str) -> dict[str, str]:
-    pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=50)
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_VALUES)
+    except ValueError:
+        limit = MAX_QUERY_VALUES
+        raise PeerError("too_long", f"an AGI request with over {limit} values") from None
     return {clean(name, 80): clean(value) for name, value in pairs}
 
 
@@ -134,6 +141,8 @@ class Channel:
         sockname = writer.get_extra_info("sockname") or ("",)
         self.local_host = str(sockname[0])
         """The address of ours that Asterisk has connected to."""
+        self.hung_up = False
+        """Asterisk has said that the caller has left; commands may still be answered."""
 
     async def command(self, *words: str, timeout_s: float | None = REPLY_SECONDS) -> Reply:
         """Send a command and wait for its reply. Raises ChannelGone, PeerError, TimeoutError."""
@@ -142,7 +151,8 @@ class Channel:
             while True:
                 line = await self._line()
                 if line == b"HANGUP\n":
-                    continue  # the reply still comes; the next command will find the channel dead
+                    self.hung_up = True
+                    continue  # the reply still comes
                 reply = parse_reply(line)
                 if line[3:4] != b"-":  # 520- begins a usage text that 520 ends
                     break
@@ -183,18 +193,22 @@ Handler = Callable[[Channel, Request, str], Awaitable[None]]
 
 
 class FastAgiServer:
-    """Answers requests by the first part of their path."""
+    """Answers requests by the first part of their path. Beyond `max_connections` at a time further
+    ones are closed at once, and the dialplan goes on."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], max_connections: int = MAX_CONNECTIONS
+    ) -> None:
         self._handlers = handlers
+        self._max_connections = max_connections
         self._server: asyncio.Server | None = None
-        self._open = 0
+        self._open: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises StartError."""
         try:
             self._server = await asyncio.start_server(
-                self._serve, host, port, limit=MAX_HEAD_BYTES, backlog=128
+                self._connected, host, port, limit=MAX_HEAD_BYTES, backlog=128
             )
         except OSError as error:
             taken = "is another audiosocket-agent running? Set FASTAGI_PORT, or stop it"
@@ -203,15 +217,25 @@ class FastAgiServer:
         return bound
 
     async def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening. Requests that are being answered get a second; those that go on for as
+        long as a call are given back to the dialplan."""
         if self._server is not None:
             self._server.close()
+        if self._open:
+            await asyncio.wait(self._open, timeout=STOP_SECONDS)
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = str((writer.get_extra_info("peername") or ("",))[0])
-        self._open += 1
         try:
-            if self._open <= MAX_CONNECTIONS:
+            if len(self._open) <= self._max_connections:
                 await self._answer(Channel(reader, writer), await _head(reader), peer)
         except (TimeoutError, OSError, ChannelGone):
             pass  # the caller left, or the peer is none
@@ -220,7 +244,6 @@ class FastAgiServer:
         except Exception:  # noqa: BLE001 - a fault of ours: the dialplan goes on without an answer
             _log.exception("AGI request failed", peer=peer)
         finally:
-            self._open -= 1
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(HEAD_SECONDS):

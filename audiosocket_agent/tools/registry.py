@@ -7,10 +7,13 @@ model as data it can speak about.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from audiosocket_agent.call.digits import DigitCollector, DigitsWanted
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.call.tool import ToolSpec
+
+TOOL_TIMEOUT_S: Final = 10.0
 
 
 class CallControl(Protocol):
@@ -19,11 +22,23 @@ class CallControl(Protocol):
     def end(self) -> None:
         """End the call once the agent's last words are heard."""
 
-    def transfer(self, target: Target, reason: str) -> None:
-        """Pass the caller on once the words that announce it are heard."""
+    def transfer(self, target: Target, reason: str) -> bool:
+        """Pass the caller on once the words that announce it are heard; False where the call is
+        ending already."""
+
+    async def collect_digits(self, wanted: DigitsWanted) -> DigitCollector | None:
+        """Wait for digits of the telephone; None where some are being collected already."""
+
+    def keep_secret(self, value: str) -> str:
+        """Keep a secret for the call's other tools; returns the name it is kept under."""
+
+    def secret(self, name: str) -> str | None:
+        """What is kept under a name."""
 
 
-ToolFunction = Callable[[CallControl, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+Result = Mapping[str, Any]
+ToolFunction = Callable[[CallControl, Mapping[str, Any]], Result | Awaitable[Result]]
+"""Answers at once where it is a plain function; must not block then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +47,7 @@ class Tool:
 
     spec: ToolSpec
     run: ToolFunction
+    timeout_s: float = TOOL_TIMEOUT_S
 
 
 class Registry:

@@ -1,17 +1,16 @@
-"""Runs the tools of one call: beside the conversation, each in its own time, errors as data."""
+"""Runs the tools of one call: errors as data, and what takes time beside the conversation."""
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from audiosocket_agent.log import Log
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.tools.registry import CallControl, Registry
 
-TOOL_TIMEOUT_S: Final = 10.0
-
-Answer = Callable[[Mapping[str, Any]], None]
+Result = Mapping[str, Any]
+Answer = Callable[[Result], None]
 
 
 class ToolRunner:
@@ -32,8 +31,22 @@ class ToolRunner:
         arguments: Mapping[str, Any],
         answer: Answer,
     ) -> None:
-        """Use a tool; `answer` gets its result, unless the use is cancelled."""
-        task = tasks.create_task(self._run(name, arguments, answer))
+        """Use a tool; `answer` gets its result, unless the use is cancelled. A tool that needs no time
+        has done it when this returns: whatever the model says next comes after it."""
+        tool = self._tools.find(name)
+        if tool is None:
+            self._count("unknown", "unknown")
+            answer({"error": "there is no such tool"})
+            return
+        try:
+            result = tool.run(self._call, arguments)
+        except Exception:  # noqa: BLE001 - whatever a tool does wrong is the model's to speak about
+            self._failed(name, answer)
+            return
+        if isinstance(result, Mapping):
+            self._answer(name, result, answer)
+            return
+        task = tasks.create_task(self._wait(name, result, tool.timeout_s, answer))
         self._running[use_id] = task
         task.add_done_callback(lambda done: self._forget(use_id, done))
 
@@ -46,25 +59,36 @@ class ToolRunner:
         if self._running.get(use_id) is done:  # a model may use an id twice
             del self._running[use_id]
 
-    async def _run(self, name: str, arguments: Mapping[str, Any], answer: Answer) -> None:
-        tool = self._tools.find(name)
-        label = tool.spec.name if tool else "unknown"
-        outcome = "ok"
-        result: Mapping[str, Any]
+    async def _wait(
+        self, name: str, result: Awaitable[Result], timeout_s: float, answer: Answer
+    ) -> None:
         try:
-            if tool is None:
-                outcome, result = "unknown", {"error": "there is no such tool"}
-            else:
-                async with asyncio.timeout(TOOL_TIMEOUT_S):
-                    result = await tool.run(self._call, arguments)
-                json.dumps(result)  # what cannot be told to a model is a fault of the tool
+            async with asyncio.timeout(timeout_s):
+                found = await result
         except TimeoutError:
-            outcome, result = "timeout", {"error": "it took too long"}
+            self._count(name, "timeout")
+            answer({"error": "it took too long"})
         except asyncio.CancelledError:
-            self._metrics.tool_calls.labels(label, "cancelled").inc()
+            self._count(name, "cancelled")
             raise
-        except Exception:  # noqa: BLE001 - whatever a tool does wrong is the model's to speak about
-            self._log.exception("tool failed", tool=label)
-            outcome, result = "error", {"error": "it failed"}
-        self._metrics.tool_calls.labels(label, outcome).inc()
+        except Exception:  # noqa: BLE001 - as in `start`
+            self._failed(name, answer)
+        else:
+            self._answer(name, found, answer)
+
+    def _answer(self, name: str, result: Result, answer: Answer) -> None:
+        try:
+            json.dumps(result)
+        except (TypeError, ValueError):  # what cannot be told to a model is a fault of the tool
+            self._failed(name, answer)
+            return
+        self._count(name, "ok")
         answer(result)
+
+    def _failed(self, name: str, answer: Answer) -> None:
+        self._log.exception("tool failed", tool=name)
+        self._count(name, "error")
+        answer({"error": "it failed"})
+
+    def _count(self, name: str, outcome: str) -> None:
+        self._metrics.tool_calls.labels(name, outcome).inc()

@@ -252,3 +252,54 @@ async def test_a_taken_port_is_named() -> None:
     async with serving(answer) as port:
         with pytest.raises(StartError, match=rf"FASTAGI_PORT 127.0.0.1:{port} cannot be used"):
             await FastAgiServer({}).start(HOST, port)
+
+
+# -- the end -------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_request_that_is_being_answered_is_answered_when_the_server_stops() -> None:
+    async def answer(channel: Channel, request: Request, peer: str) -> None:
+        await asyncio.sleep(0.5)
+        await channel.set_variables({"LATE": "but there"})
+
+    server = FastAgiServer({"slow": answer})
+    port = await server.start(HOST, 0)
+    asked = asyncio.create_task(agi(port, "slow"))
+    await asyncio.sleep(0.1)
+    await server.stop()
+    assert await asked == {"LATE": "but there"}
+
+
+@in_virtual_time
+async def test_a_request_that_goes_on_is_given_back_when_the_server_stops() -> None:
+    async def drive(channel: Channel, request: Request, peer: str) -> None:
+        await channel.execute("Dial", "Local/2001@agent-targets")
+
+    server = FastAgiServer({"run": drive})
+    port = await server.start(HOST, 0)
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(head("run"))
+    assert await reader.readline() == b'EXEC "Dial" "Local/2001@agent-targets"\n'
+    await server.stop()
+    assert await reader.read() == b""  # AGISTATUS=FAILURE, and the dialplan goes on
+    writer.close()
+    await writer.wait_closed()
+
+
+@in_virtual_time
+async def test_beyond_the_most_connections_the_dialplan_goes_on_at_once() -> None:
+    async def drive(channel: Channel, request: Request, peer: str) -> None:
+        await channel.execute("Wait", "60")
+
+    server = FastAgiServer({"run": drive}, max_connections=1)
+    port = await server.start(HOST, 0)
+    _, first = await asyncio.open_connection(HOST, port)
+    first.write(head("run"))
+    await asyncio.sleep(0.1)
+    reader, second = await asyncio.open_connection(HOST, port)
+    assert await reader.read() == b""
+    for writer in (first, second):
+        writer.close()
+        await writer.wait_closed()
+    await server.stop()

@@ -31,6 +31,7 @@ from audiosocket_agent.call.events import (
     Interrupted,
     KeyPressed,
     KeysDue,
+    KeyTaken,
     LegClosed,
     LegOpened,
     ModelFailed,
@@ -176,6 +177,42 @@ def test_a_key_stops_the_agent() -> None:
     assert state_of(call) is State.LISTENING
     assert call.receive(UNPROMPTED, 3.0) == []  # whatever the model says meanwhile
     assert call.elapse(3.5) == [TellKeys()]
+
+
+def test_a_key_with_a_meaning_of_its_own_stops_the_agent_and_is_not_told() -> None:
+    for call in (speaking(), paused()):
+        assert call.receive(KeyTaken(), 2.0) == [DropReply()]
+        assert call.elapse(5.0) == []
+        assert call.state is State.LISTENING
+    silent = listening()
+    assert silent.receive(KeyTaken(), 2.0) == []
+
+
+def test_a_transfer_that_needs_no_words_follows_at_once() -> None:
+    call = listening()
+    call.receive(TransferAsked(announced=False), 5.0)
+    assert state_of(call) is State.TAIL
+    assert call.elapse(5.0) == [HangUp()]
+
+
+def test_a_transfer_that_needs_no_words_lets_the_agent_finish() -> None:
+    call = speaking()
+    call.receive(TransferAsked(announced=False), 5.0)
+    assert state_of(call) is State.ENDING
+    call.receive(ReplyPlayed(), 6.0)
+    assert state_of(call) is State.TAIL
+
+
+def test_an_end_that_is_ordered_at_once_waits_for_the_phone_and_no_sentence() -> None:
+    call = speaking()
+    assert call.receive(EndOrdered(Outcome.REFUSED, at_once=True), 5.0) == [DropReply()]
+    assert call.elapse(5.22) == [HangUp()]
+    assert call.receive(CALLER_LEFT, 5.3) == [Finish(Outcome.REFUSED)]
+
+
+def test_a_conversation_is_what_can_still_be_passed_on() -> None:
+    talking = {State.OPENING, State.LISTENING, State.SPEAKING, State.PAUSED}
+    assert {state for state, reach in IN_STATE.items() if reach().conversing} == talking
 
 
 def test_a_key_decides_a_pause() -> None:
@@ -487,6 +524,8 @@ IN_STATE: dict[State, Callable[[], Call]] = {
 }
 EVENTS: tuple[Event, ...] = (
     KeyPressed(),
+    KeyTaken(),
+    TransferAsked(announced=False),
     KeysDue(),
     LegOpened(),
     TransferAsked(),
@@ -503,6 +542,7 @@ EVENTS: tuple[Event, ...] = (
     CallerSustained(),
     AgentEnds(),
     EndOrdered(Outcome.DRAINED),
+    EndOrdered(Outcome.REFUSED, at_once=True),
     LegClosed(Outcome.PEER_ERROR),
     VerdictDue(),
     FarewellDue(),

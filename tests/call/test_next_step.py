@@ -1,7 +1,7 @@
 import pytest
 
 from audiosocket_agent.call.events import Outcome
-from audiosocket_agent.call.next_step import Action, Target, after, transfer
+from audiosocket_agent.call.next_step import Action, Target, after, after_transfer, transfer
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -14,7 +14,31 @@ def test_the_dialplan_is_told_what_to_do_after_every_end(outcome: Outcome) -> No
 
 def test_a_caller_is_left_to_the_fallback_only_where_the_agent_failed_them() -> None:
     fallback = {outcome for outcome in Outcome if after(outcome).action is Action.FALLBACK}
-    assert fallback == {"abandoned", "drained", "model_failed", "peer_error", "error"}
+    assert fallback == {
+        *("abandoned", "drained", "model_failed", "peer_error", "error"),
+        *("accepted", "refused"),  # which no caller can do
+    }
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_human_gets_the_caller_unless_they_did_not_want_them(outcome: Outcome) -> None:
+    unwilling = {"caller_hangup", "refused", "operator_hangup", "max_duration", "abandoned"}
+    wanted = Action.REFUSE if outcome in unwilling else Action.ACCEPT
+    assert after(outcome, briefing=True).action is wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [
+        ("ANSWER", Action.HANGUP),
+        ("CANCEL", Action.HANGUP),
+        ("HANGUP", Action.HANGUP),
+        ("NOANSWER", Action.FALLBACK),
+        ("whatever", Action.FALLBACK),
+    ],
+)
+def test_a_transfer_that_nobody_can_come_back_from_is_not_lost(status: str, action: Action) -> None:
+    assert after_transfer(status).action is action
 
 
 def test_a_transfer_names_an_extension_and_one_short_line() -> None:

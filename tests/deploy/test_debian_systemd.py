@@ -98,7 +98,7 @@ def unit(machine: Machine) -> Iterator[Unit]:
 def test_make_install_adds_a_user_and_says_what_comes_next(machine: Machine) -> None:
     assert machine.run("getent", "passwd", NAME).strip().endswith(":/usr/sbin/nologin")
     steps = [line[:2] for line in machine.installed.splitlines() if line[0].isdigit()]
-    assert steps == ["1.", "2."]
+    assert steps == ["1.", "2.", "3."]
     assert KEY_FILE in machine.installed
     assert f"systemctl enable --now {NAME}" in machine.installed
 

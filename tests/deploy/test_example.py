@@ -9,8 +9,8 @@ from audiosocket_agent.settings import Settings, settings_list, value_of
 from tests.deploy.unit import DEPLOY
 from tests.serving import EXAMPLE
 
-EXAMPLES = {"AGENT_INSTRUCTIONS", "LOG_FILE"}
-"""What is shown with an example in it: the one default is long, the other is nothing."""
+EXAMPLES = {"OUTBOUND_ALLOW", "LOG_FILE"}
+"""What is shown with an example in it: the default is nothing."""
 
 
 def test_as_it_is_it_changes_nothing() -> None:
@@ -24,7 +24,8 @@ def test_what_it_shows_can_be_set_and_is_the_default(tmp_path: Path) -> None:
     tree = tomllib.loads(shown.read_text())
     assert set(tree) == {
         *tomllib.loads(EXAMPLE.read_text()),
-        *("max_calls", "max_call_duration", "drain_timeout"),
+        *("max_calls", "max_call_duration", "drain_timeout", "default_agent"),
+        *("ami", "outbound"),
     }
     assert len(loaded.origins) > 10
     changed = {

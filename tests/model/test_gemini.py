@@ -341,6 +341,15 @@ async def test_a_session_that_is_lost(
             call.session.send_audio(bytes(320), 8_000)  # nobody hears it, and it harms nobody
 
 
+async def test_a_refusal_is_told_in_googles_words(model: Any) -> None:
+    refuses = Behaviour(faults=frozenset({"close-at-setup"}), close=CLOSES["invalid"])
+    async with Simulator(refuses) as simulator:
+        with pytest.raises(ModelError) as refused:
+            async with talk(model(simulator)):
+                pass
+    assert str(refused.value).startswith(f"1007: {CLOSES['invalid'].reason[:40]}")
+
+
 async def test_nobody_there(model: Any) -> None:
     async with Simulator(QUICK) as simulator:
         gone = model(simulator)

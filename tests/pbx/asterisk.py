@@ -1,13 +1,13 @@
 """A real Asterisk of our own: its configuration, its life, its console.
 
 It runs by chroot in the root file system rootfs.sh built, in the foreground, on free ports of
-127.0.0.1, with a fresh directory for configuration, log, database and console socket. The dialplan
-it loads is the shipped one, `asterisk/extensions_audiosocket.conf`, under the few numbers below.
+127.0.0.1, with a fresh directory for configuration, log, database, recordings and console socket. It
+loads every file that is shipped in `asterisk/`, as it is; what the bench needs beside them (its ports,
+its own numbers, a phone for callers, phones that are called) is appended.
 """
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -18,60 +18,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.pbx.phone import PHONES
+
 ROOT: Final = Path(os.environ.get("PBX_ROOT", "/var/cache/audiosocket-agent/asterisk"))
 SHIPPED: Final = Path(__file__).parents[2] / "asterisk"
 
-PLAIN, ROBUST, WIDE, ECHO = "1000", "1001", "1002", "1003"
-AGENT, RUNG = "1010", "1011"
-"""Extensions: one for each shipped form, and Asterisk's own Echo() for the bench to test itself."""
+PLAIN, ROBUST, WIDE, ECHO = "9000", "9001", "9002", "9003"
+AGENT, RUNG, ODDLY_NAMED = "9010", "9011", "9012"
+RUN, RUN_RUNG = "9013", "9014"
+"""Extensions: one for each shipped form, and Asterisk's own Echo() for the bench to test itself. The
+shipped numbers, 1000 to 1005 and those of `[agent-targets]`, are there too."""
+ANSWERED_HUMAN, QUEUE, MAILBOX = "9020", "9030", "9031"
+"""One that is answered and then rings the human, whose key * hangs up; the shipped `[staff]`, open and
+closed."""
+RINGS_HUMAN, RINGS_COLLEAGUE = "2003", "2004"
+"""Extensions, also of `[agent-targets]`: they ring the phones of phone.py. The colleague is rung but for
+3 s at 2005. Of the shipped ones, alice (2001) answers by herself and bob (2002) is always busy."""
+AMI_SECRET: Final = "CHANGE-ME-ami"
+"""As it is shipped."""
 
 _START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 10.0
-
-# `require`: without one of these there is no start, rather than a call that fails strangely.
-_MODULES_CONF: Final = """\
-[modules]
-autoload = no
-; the shipped dialplan's
-require = res_audiosocket.so
-require = app_audiosocket.so
-require = chan_audiosocket.so
-require = func_uuid.so
-require = app_stack.so
-require = app_exec.so
-require = app_dial.so
-require = res_speech.so
-require = res_agi.so
-require = func_channel.so
-require = func_logic.so
-; the test's own
-require = pbx_config.so
-require = app_playback.so
-require = app_echo.so
-require = func_db.so
-require = func_callerid.so
-require = format_wav.so
-; SIP and RTP
-require = res_sorcery_config.so
-require = res_sorcery_memory.so
-require = res_sorcery_astdb.so
-require = res_pjproject.so
-require = res_pjsip.so
-require = res_pjsip_session.so
-require = res_pjsip_pubsub.so
-require = res_pjsip_endpoint_identifier_ip.so
-require = res_pjsip_caller_id.so
-require = res_pjsip_sdp_rtp.so
-require = chan_pjsip.so
-require = res_rtp_asterisk.so
-require = res_timing_timerfd.so
-; media
-require = codec_ulaw.so
-require = codec_alaw.so
-require = codec_g722.so
-require = codec_resample.so
-require = bridge_simple.so
-"""
 
 # Parts of the core that complain of a missing file; their defaults will do.
 _UNCONFIGURED: Final = (
@@ -80,9 +47,8 @@ _UNCONFIGURED: Final = (
     "cdr.conf",
     "cel.conf",
     "features.conf",
-    "indications.conf",
-    "manager.conf",
     "pjproject.conf",
+    "queuerules.conf",
     "udptl.conf",
 )
 
@@ -106,26 +72,109 @@ dateformat = %H:%M:%S.%3q
 log => notice,warning,error,verbose
 """
 
-_PJSIP_CONF: Final = """\
-[udp]
-type = transport
-protocol = udp
+# ---- appended to what is shipped -----------------------------------------------------------------
+
+_MODULES: Final = """
+load = func_db.so
+"""
+
+_MANAGER: Final = """
+[general](+)
+port = {ami_port}
+"""
+
+# Whoever calls from here is the bench's phone. Alice and Bob are numbers of the bench, over SIP.
+_PJSIP: Final = """
+[transport-udp](+)
 bind = 127.0.0.1:{sip_port}
 
-[phone]
+[bench](!)
 type = endpoint
-context = phones
+context = bench
 disallow = all
 allow = ulaw,slin16,g722,alaw
 direct_media = no
 media_address = 127.0.0.1
 bind_rtp_to_media_address = yes
 
+[caller](bench)
+
 [loopback]
 type = identify
-endpoint = phone
+endpoint = caller
 match = 127.0.0.1
 """
+
+# A phone that is shipped, at a number of the bench.
+_PJSIP_SHIPPED: Final = """
+[{name}](+type=endpoint)
+media_address = 127.0.0.1
+bind_rtp_to_media_address = yes
+
+[{name}](+type=aor)
+contact = sip:{number}@127.0.0.1:{sip_port}
+qualify_frequency = 0
+"""
+
+_PJSIP_PHONE: Final = """
+[{name}](bench)
+aors = {name}
+
+[{name}]
+type = aor
+contact = sip:{name}@{host}:{sip_port}
+"""
+
+# After the agent, the dialplan says so in the database and by a beep at the caller's ear.
+_EXTENSIONS: Final = """
+[bench]
+exten => 9000,1,Gosub(audiosocket-agent,plain,1)
+ same => n,Goto(after,s,1)
+exten => 9001,1,Gosub(audiosocket-agent,robust,1)
+ same => n,Goto(after,s,1)
+exten => 9002,1,Gosub(audiosocket-agent,wide,1)
+ same => n,Goto(after,s,1)
+exten => 9003,1,Answer()
+ same => n,Echo()
+exten => 9010,1,Gosub(agent,s,1)
+ same => n,Goto(after,s,1)
+exten => 9011,1,Gosub(agent,s,1(,1.5))
+ same => n,Goto(after,s,1)
+exten => 2001,1,Set(DB(passed-on/${CALLERID(num)})=named ${CALLERID(name)})
+ same => n,Answer()
+ same => n,Playback(tt-monkeys)
+ same => n,Hangup()
+exten => 2002,1,Busy()
+exten => 2003,1,Dial(PJSIP/human,3)
+exten => 2004,1,Dial(PJSIP/colleague,3)
+exten => 9012,1,Gosub(agent,s,1(Zoë & "Co." = 100%?#))
+ same => n,Goto(after,s,1)
+exten => 9013,1,Set(AGENT_STATUS=FAILED)
+ same => n,AGI(agi://${AGENT_FASTAGI}/run)
+ same => n,Set(GOSUB_RETVAL=${AGENT_STATUS})
+ same => n,Goto(after,s,1)
+exten => 9014,1,AGI(agi://${AGENT_FASTAGI}/run?ring=1.5)
+ same => n,Set(GOSUB_RETVAL=${AGENT_STATUS})
+ same => n,Goto(after,s,1)
+exten => 9020,1,Answer()
+ same => n,Dial(PJSIP/human,,rh)
+exten => 9030,1,Goto(staff,s,open)
+exten => 9031,1,Goto(staff,s,closed)
+include => from-internal
+
+[agent-targets](+)
+exten => 2003,1,Dial(PJSIP/human)
+exten => 2004,1,Dial(PJSIP/colleague)
+exten => 2005,1,Dial(PJSIP/colleague,3)
+ same => n,Hangup()
+
+[after]
+exten => s,1,Set(DB(went-on/${CALLERID(num)})=returned ${GOSUB_RETVAL})
+ same => n,Playback(beep)
+ same => n,Hangup()
+"""
+
+# ---- the bench's own -----------------------------------------------------------------------------
 
 # Below the kernel's ephemeral ports; Asterisk itself skips those in use.
 _RTP_CONF: Final = """\
@@ -134,49 +183,16 @@ rtpstart = 16384
 rtpend = 32000
 """
 
-# After the agent, the dialplan says so in the database and by a beep at the caller's ear.
-_EXTENSIONS_CONF: Final = """\
-[globals]
-AGENT_ADDRESS=127.0.0.1:9092
-AGENT_FASTAGI=127.0.0.1:4573
-
-[phones]
-exten => 1010,1,Gosub(audiosocket-agent,agent,1)
- same => n,Goto(after,s,1)
-exten => 1011,1,Gosub(audiosocket-agent,agent,1(1.5))
- same => n,Goto(after,s,1)
-exten => 1000,1,Gosub(audiosocket-agent,plain,1)
- same => n,Goto(after,s,1)
-exten => 1001,1,Gosub(audiosocket-agent,robust,1)
- same => n,Goto(after,s,1)
-exten => 1002,1,Gosub(audiosocket-agent,wide,1)
- same => n,Goto(after,s,1)
-exten => 1003,1,Answer()
- same => n,Echo()
-
-[audiosocket-agent-targets]
-exten => 2001,1,Set(DB(passed-on/${CALLERID(num)})=named ${CALLERID(name)})
- same => n,Answer()
- same => n,Playback(tt-monkeys)
- same => n,Hangup()
-exten => 2002,1,Busy()
-
-[after]
-exten => s,1,Set(DB(went-on/${CALLERID(num)})=returned ${GOSUB_RETVAL})
- same => n,Playback(beep)
- same => n,Hangup()
-
-#include "extensions_audiosocket.conf"
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Asterisk:
     """One running Asterisk."""
 
     sip_port: int
+    ami_port: int
     pid: int
     home: Path
+    """Its files, as this side of the chroot sees them; recordings are in `monitor`."""
 
     async def rx(self, command: str) -> str:
         """Run a console command; its output."""
@@ -215,8 +231,8 @@ def running_asterisk(root: Path = ROOT) -> Iterator[Asterisk]:
     start."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=root / "tmp") as directory:
         home = Path(directory)
-        sip_port = free_port(socket.SOCK_DGRAM)
-        _configure(home, root, sip_port)
+        sip_port, ami_port = free_port(socket.SOCK_DGRAM), free_port()
+        _configure(home, sip_port, ami_port)
         inside = _inside(home)
         with (home / "output").open("wb") as output:
             process = subprocess.Popen(
@@ -227,7 +243,7 @@ def running_asterisk(root: Path = ROOT) -> Iterator[Asterisk]:
             )
         try:
             _wait_booted(process, home)
-            yield Asterisk(sip_port, process.pid, home)
+            yield Asterisk(sip_port, ami_port, process.pid, home)
         finally:
             process.terminate()
             try:
@@ -245,20 +261,28 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         return port
 
 
-def _configure(home: Path, root: Path, sip_port: int) -> None:
-    inside = _inside(home)
-    files = dict.fromkeys(_UNCONFIGURED, "") | {
-        "asterisk.conf": _ASTERISK_CONF.format(home=inside),
-        "modules.conf": _MODULES_CONF,
+def _configure(home: Path, sip_port: int, ami_port: int) -> None:
+    own = dict.fromkeys(_UNCONFIGURED, "") | {
+        "asterisk.conf": _ASTERISK_CONF.format(home=_inside(home)),
         "logger.conf": _LOGGER_CONF,
-        "pjsip.conf": _PJSIP_CONF.format(sip_port=sip_port),
         "rtp.conf": _RTP_CONF,
-        "extensions.conf": _EXTENSIONS_CONF,
     }
-    for name, text in files.items():
+    pjsip = [
+        _PJSIP.format(sip_port=sip_port),
+        _PJSIP_SHIPPED.format(name="alice", number="2001", sip_port=sip_port),
+        _PJSIP_SHIPPED.format(name="bob", number="2002", sip_port=sip_port),
+        *(_PJSIP_PHONE.format(name=n, host=h, sip_port=sip_port) for n, h in PHONES.items()),
+    ]
+    appended = {
+        "extensions.conf": _EXTENSIONS,
+        "manager.conf": _MANAGER.format(ami_port=ami_port),
+        "modules.conf": _MODULES,
+        "pjsip.conf": "".join(pjsip),
+    }
+    for name, text in own.items():
         (home / name).write_text(text)
     for shipped in SHIPPED.glob("*.conf"):
-        shutil.copy(shipped, home)
+        (home / shipped.name).write_text(shipped.read_text() + appended.get(shipped.name, ""))
 
 
 def _inside(home: Path) -> str:

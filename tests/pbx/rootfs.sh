@@ -4,13 +4,13 @@
 #   tests/pbx/rootfs.sh            builds, or does nothing if it is built already
 #   PBX_ROOT=/some/dir ...         builds there
 #
-# Needs root on a Debian machine; about 100 MB of download and 400 MB of disk. The machine itself
+# Needs root on a Debian machine; about 115 MB of download and 400 MB of disk. The machine itself
 # gets at most debootstrap. Stable Debian ships no Asterisk, so the packages come from the suite
 # below, over the mirror, the proxy and the keys this machine's apt already uses.
 set -eu
 
 SUITE=forky
-PACKAGES="asterisk asterisk-core-sounds-en-wav"
+PACKAGES="asterisk asterisk-core-sounds-en-wav asterisk-moh-opsound-wav"
 # The suite is signed by keys a release older than itself already has; its debootstrap script may
 # be missing there, and `sid` is the same one.
 SCRIPT=/usr/share/debootstrap/scripts/sid

@@ -2,7 +2,8 @@
 
 Arrival times are the kernel's receive stamps, so that a busy test process does not blur what is
 measured. `Heard` lays the received audio out by RTP timestamp, the way a phone's jitter buffer
-does: what is missing there is missing at the ear.
+does: what is missing there is missing at the ear. Timestamps hold within one source (SSRC); Asterisk
+takes a new one whenever the leg enters or leaves a bridge, and its audio follows as it arrives.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ _LONGEST_S: Final = 3600  # a leg longer than this is a broken timestamp
 class Packet(NamedTuple):
     """One received RTP packet. `at` is its arrival on the monotonic clock, seconds."""
 
+    source: int
     sequence: int
     timestamp: int
     marker: bool
@@ -81,12 +83,13 @@ def lay_out(packets: list[Packet], rate_hz: int) -> Heard:
     """Put packets where their timestamps say; zeros where there are none."""
     if not packets:
         return Heard(np.zeros(0, np.int16), rate_hz, (), (), ())
-    origin = packets[0].timestamp
-    # Signed distance, so that the 32-bit timestamp may wrap and the first packets may swap places.
-    at = [((p.timestamp - origin + 2**31) % 2**32) - 2**31 for p in packets]
-    first = min(at)
-    placed = sorted(zip((a - first for a in at), packets, strict=True), key=lambda pair: pair[0])
-    end = max(start + len(p.pcm) for start, p in placed)
+    placed: list[tuple[int, Packet]] = []
+    end = 0
+    for _, stream in groupby(packets, key=lambda packet: packet.source):
+        source = list(stream)
+        begins = max(end, round((source[0].at - packets[0].at) * rate_hz))
+        placed += _by_timestamp(source, begins)
+        end = max(start + len(p.pcm) for start, p in placed)
     if end > _LONGEST_S * rate_hz:
         raise ValueError(f"RTP timestamps span {end / rate_hz:.0f} s")
     pcm = np.zeros(end, np.int16)
@@ -99,6 +102,16 @@ def lay_out(packets: list[Packet], rate_hz: int) -> Heard:
         pcm[start : start + len(packet.pcm)] = packet.pcm
     starts, ordered = zip(*placed, strict=True)
     return Heard(pcm, rate_hz, ordered, starts, tuple(overlaps))
+
+
+def _by_timestamp(source: list[Packet], begins: int) -> list[tuple[int, Packet]]:
+    """The packets of one source in order, the first one at `begins`."""
+    origin = source[0].timestamp
+    # Signed distance, so that the 32-bit timestamp may wrap and the first packets may swap places.
+    at = [((p.timestamp - origin + 2**31) % 2**32) - 2**31 for p in source]
+    first = min(at)
+    placed = zip((begins + a - first for a in at), source, strict=True)
+    return sorted(placed, key=lambda pair: pair[0])
 
 
 class Leg:
@@ -249,11 +262,13 @@ class Leg:
             return  # the echo of a packet sent to a port Asterisk had closed
         seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
         at = seconds + nanoseconds / 1e9 - self._wall_ahead
-        _, kind, sequence, timestamp, _ = _HEADER.unpack_from(data)
+        _, kind, sequence, timestamp, source = _HEADER.unpack_from(data)
         if kind & 0x7F != self._payload_type:
             return  # RTCP, comfort noise, telephone-event
         pcm = self.codec.decode(data[_HEADER.size :])
         loud = bool(np.sqrt(np.mean(np.square(pcm, dtype=np.float64))) > LOUD_RMS)
-        self.packets.append(Packet(sequence, timestamp, bool(kind & _MARKER), pcm, at, loud))
+        self.packets.append(
+            Packet(source, sequence, timestamp, bool(kind & _MARKER), pcm, at, loud)
+        )
         if loud:
             self._loud.set()

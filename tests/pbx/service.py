@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -28,6 +29,9 @@ class Service:
         """Of AudioSocket."""
         self.metrics_port = 0
         self.agi_port = 0
+        self.control = ""
+        """Path of its socket."""
+        self.pid = process.pid
         self._process = process
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
         self._ready = asyncio.Event()
@@ -61,6 +65,10 @@ class Service:
         """End it as the kernel does when memory is out: without a word."""
         self._process.kill()
 
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        self._process.terminate()
+
     async def _read_log(self) -> None:
         assert self._process.stderr is not None
         while line := (await self._process.stderr.readline()).decode().rstrip():
@@ -69,6 +77,7 @@ class Service:
                 ready = json.loads(line)
                 self.port, self.metrics_port = ready["audiosocket"], ready["metrics"]
                 self.agi_port = ready["fastagi"]
+                self.control = ready["control"]
                 self._ready.set()
         self._ready.set()  # or it never will be
 
@@ -100,8 +109,16 @@ async def running_service(simulator: Simulator, **settings: str) -> AsyncIterato
         "LOG_LEVEL": "DEBUG",
         "DRAIN_TIMEOUT": "0",
     }
+    with tempfile.TemporaryDirectory(prefix="agent-") as directory:
+        environment["CONTROL_SOCKET"] = f"{directory}/control.sock"
+        async with _running(environment | settings) as service:
+            yield service
+
+
+@asynccontextmanager
+async def _running(environment: dict[str, str]) -> AsyncIterator[Service]:
     process = await asyncio.create_subprocess_exec(
-        _COMMAND, "serve", env=environment | settings, stderr=asyncio.subprocess.PIPE
+        _COMMAND, "serve", env=environment, stderr=asyncio.subprocess.PIPE
     )
     service = Service(process)
     async with asyncio.TaskGroup() as tasks:

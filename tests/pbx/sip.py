@@ -6,8 +6,9 @@
         said = caller.say(question, 8000)
         await caller.hangup()
 
-It answers what Asterisk may send inside a call (BYE, OPTIONS, a repeated 200) and refuses the
-rest. On a loopback nothing is lost, so nothing is sent twice.
+What it has in common with a phone that is called (phone.py) is a `Party`: it answers what Asterisk
+may send inside a call (BYE, OPTIONS) and refuses the rest. On a loopback nothing is lost, so nothing
+is sent twice.
 """
 
 import asyncio
@@ -60,6 +61,10 @@ class Message:
         """The first value of a header that has to be there."""
         return self.all(name)[0]
 
+    def uri(self, name: str) -> str:
+        """The address between a header's angle brackets."""
+        return self.one(name).partition("<")[2].partition(">")[0]
+
     @property
     def status(self) -> int | None:
         """A response's code; None for a request."""
@@ -72,8 +77,8 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What an SDP answer says of where and how to send audio."""
+class Media:
+    """What the other side's SDP, an offer or an answer, says of where and how to send audio."""
 
     host: str
     port: int
@@ -81,7 +86,7 @@ class Answer:
     event_type: int | None
 
     @classmethod
-    def parse(cls, sdp: str, codec: Codec) -> "Answer":
+    def parse(cls, sdp: str, codec: Codec) -> "Media":
         """Find the codec and its telephone-event. Raises ValueError if the codec is not there."""
         lines = sdp.splitlines()
         host = next(line for line in lines if line.startswith("c=")).split()[-1]
@@ -93,41 +98,58 @@ class Answer:
                 types[int(number)] = name.strip()
         offered = {types[int(number)]: int(number) for number in media[3:] if int(number) in types}
         if codec.rtpmap not in offered:
-            raise ValueError(f"no {codec.rtpmap} in the answer:\n{sdp}")
+            raise ValueError(f"no {codec.rtpmap} in:\n{sdp}")
         event_type = offered.get(f"telephone-event/{codec.rate_hz}")
         return cls(host, int(media[1]), offered[codec.rtpmap], event_type)
 
 
-class Caller(asyncio.DatagramProtocol):
-    """One phone, one call. Every wait has a timeout, after which it raises TimeoutError."""
+Side = Literal["caller", "phone", "asterisk"]
 
-    def __init__(self, sip_port: int, codec: Literal["ulaw", "l16"] = "ulaw") -> None:
-        self.name: Final = str(next(_names))
-        """The caller's number, unique in a test run."""
-        self.ended_by: Literal["caller", "asterisk"] | None = None
+
+@dataclass(slots=True)
+class Dialog:
+    """What requests inside a call are addressed by (RFC 3261, 12)."""
+
+    call_id: str
+    local: str
+    """Our From, with our tag."""
+    remote: str
+    """Our To, with Asterisk's tag once there is one."""
+    target: str
+    """Asterisk's Contact."""
+
+
+class Party(asyncio.DatagramProtocol):
+    """One end of a call: a SIP socket and a leg of RTP. Every wait has a timeout, after which it
+    raises TimeoutError."""
+
+    side: Side
+    """Who this is, for `ended_by`."""
+
+    def __init__(self, name: str, sip_port: int, host: str = _HOST, codec: Codec = ULAW) -> None:
+        self.name: Final = name
+        self.ended_by: Side | None = None
         self.ended_at: float | None = None
         """Monotonic time of the BYE, sent or received."""
         self.answered_at: float | None = None
         self.refused: list[str] = []
         """Methods Asterisk asked for inside the call and did not get."""
-        self._codec = _CODECS[codec]
+        self._codec = codec
+        self._host = host
         self._peer = (_HOST, sip_port)
-        self._call_id = str(uuid.uuid4())
-        self._tag = uuid.uuid4().hex[:8]
         self._cseq = itertools.count(1)
         self._responses: asyncio.Queue[Message] = asyncio.Queue()
         self._ended = asyncio.Event()
-        self._remote: tuple[str, str] | None = None
-        """Where requests inside the call go, and Asterisk's To header with its tag."""
+        self._dialog: Dialog | None = None
+        """Of the call that is up."""
         self._clock: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    async def _listen(self, port: int) -> None:
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: self, local_addr=(_HOST, 0)
+            lambda: self, local_addr=(self._host, port)
         )
         self._leg = Leg(self._codec)
-        return self
 
     async def __aexit__(
         self,
@@ -136,8 +158,7 @@ class Caller(asyncio.DatagramProtocol):
         trace: TracebackType | None,
     ) -> None:
         try:
-            if self._remote is not None and self.ended_by is None:
-                await self.hangup()
+            await self.hangup()
         finally:
             await self._stop_clock()
             self._leg.close()
@@ -145,33 +166,13 @@ class Caller(asyncio.DatagramProtocol):
 
     # ---- the call ------------------------------------------------------------------------------
 
-    async def dial(self, extension: str) -> None:
-        """Call, and return when answered. Raises CallRefusedError on any other final status."""
-        number = next(self._cseq)
-        target = f"sip:{extension}@{_HOST}:{self._peer[1]}"
-        to = f"<{target}>"
-        branch = self._request("INVITE", target, to, number, body=self._offer())
-        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            answer = await self._final("INVITE")
-        self.answered_at = time.monotonic()
-        assert answer.status is not None
-        if answer.status >= 300:
-            # Part of the INVITE's own transaction, so of its branch (RFC 3261, 17.1.1.3).
-            self._request("ACK", target, answer.one("to"), number, branch=branch)
-            raise CallRefusedError(answer.status)
-        contact = answer.one("contact").partition("<")[2].partition(">")[0]
-        self._remote = (contact, answer.one("to"))
-        self._acknowledge(answer)
-        media = Answer.parse(answer.body, self._codec)
-        self._leg.connect(media.host, media.port, media.payload_type, media.event_type)
-        self._clock = asyncio.create_task(self._leg.run(), name=f"rtp-{self.name}")
-
     async def hangup(self) -> None:
         """End the call, unless Asterisk has; returns when it is agreed."""
-        if self._remote is None or self.ended_by is not None:
+        if self._dialog is None:
             return
-        self._end("caller")
-        self._request("BYE", *self._remote, next(self._cseq))
+        dialog = self._dialog
+        self._end(self.side)
+        self._request("BYE", dialog, next(self._cseq))
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
             await self._final("BYE")
 
@@ -228,14 +229,30 @@ class Caller(asyncio.DatagramProtocol):
         """Take a message: responses to whoever waits, requests answered here."""
         message = Message.parse(data)
         if message.status is None:
-            self._answer(message)
-        elif message.method == "INVITE" and self._remote is not None:
-            self._acknowledge(message)  # a repeated 200: our ACK was late
+            self._requested(message)
         else:
-            self._responses.put_nowait(message)
+            self._responded(message)
 
-    def _offer(self) -> str:
-        number, rate = self._codec.payload_type, self._codec.rate_hz
+    def _responded(self, response: Message) -> None:
+        self._responses.put_nowait(response)
+
+    def _requested(self, request: Message) -> None:
+        if request.method == "ACK":
+            return
+        taken = request.method in ("BYE", "OPTIONS")
+        if not taken:
+            self.refused.append(request.method)
+        self._respond(request, "200 OK" if taken else "488 Not Acceptable Here")
+        if request.method == "BYE":
+            self._end("asterisk")
+
+    def _connect(self, sdp: str) -> None:
+        """The call is answered: speak and hear as the other side's SDP says."""
+        media = Media.parse(sdp, self._codec)
+        self._leg.connect(media.host, media.port, media.payload_type, media.event_type)
+        self._clock = asyncio.create_task(self._leg.run(), name=f"rtp-{self.name}")
+
+    def _sdp(self, payload_type: int, event_type: int) -> str:
         return "\r\n".join(
             (
                 "v=0",
@@ -243,10 +260,10 @@ class Caller(asyncio.DatagramProtocol):
                 "s=-",
                 f"c=IN IP4 {_HOST}",
                 "t=0 0",
-                f"m=audio {self._leg.port} RTP/AVP {number} {_EVENT_TYPE}",
-                f"a=rtpmap:{number} {self._codec.rtpmap}",
-                f"a=rtpmap:{_EVENT_TYPE} telephone-event/{rate}",
-                f"a=fmtp:{_EVENT_TYPE} 0-15",
+                f"m=audio {self._leg.port} RTP/AVP {payload_type} {event_type}",
+                f"a=rtpmap:{payload_type} {self._codec.rtpmap}",
+                f"a=rtpmap:{event_type} telephone-event/{self._codec.rate_hz}",
+                f"a=fmtp:{event_type} 0-15",
                 "a=ptime:20",
                 "a=sendrecv",
                 "",
@@ -260,59 +277,48 @@ class Caller(asyncio.DatagramProtocol):
             if response.method == method and response.status >= 200:
                 return response
 
-    def _acknowledge(self, answer: Message) -> None:
-        assert self._remote is not None
-        self._request("ACK", *self._remote, int(answer.one("cseq").split()[0]))
+    @property
+    def _contact(self) -> str:
+        host, port = self._transport.get_extra_info("sockname")
+        return f"sip:{self.name}@{host}:{port}"
 
     def _request(
-        self,
-        method: str,
-        target: str,
-        to: str,
-        cseq: int,
-        *,
-        body: str = "",
-        branch: str | None = None,
+        self, method: str, dialog: Dialog, cseq: int, *, body: str = "", branch: str | None = None
     ) -> str:
         host, port = self._transport.get_extra_info("sockname")
         branch = branch or f"z9hG4bK{uuid.uuid4().hex}"
         lines = [
-            f"{method} {target} SIP/2.0",
+            f"{method} {dialog.target} SIP/2.0",
             f"Via: SIP/2.0/UDP {host}:{port};branch={branch};rport",
             "Max-Forwards: 70",
-            f"From: <sip:{self.name}@{host}:{port}>;tag={self._tag}",
-            f"To: {to}",
-            f"Call-ID: {self._call_id}",
+            f"From: {dialog.local}",
+            f"To: {dialog.remote}",
+            f"Call-ID: {dialog.call_id}",
             f"CSeq: {cseq} {method}",
-            f"Contact: <sip:{self.name}@{host}:{port}>",
+            f"Contact: <{self._contact}>",
         ]
+        self._send(lines, body)
+        return branch
+
+    def _respond(self, request: Message, status: str, *, tag: str = "", body: str = "") -> None:
+        copied = ("via", "from", "to", "call-id", "cseq")
+        lines = [f"SIP/2.0 {status}"]
+        for name, value in request.headers:
+            if name in copied:
+                lines.append(
+                    f"{name}: {value};tag={tag}" if tag and name == "to" else f"{name}: {value}"
+                )
+        self._send([*lines, f"Contact: <{self._contact}>"], body)
+
+    def _send(self, lines: list[str], body: str) -> None:
         if body:
             lines.append("Content-Type: application/sdp")
         lines += [f"Content-Length: {len(body)}", "", body]
         self._transport.sendto("\r\n".join(lines).encode(), self._peer)
-        return branch
 
-    def _answer(self, request: Message) -> None:
-        method = request.start.split()[0]
-        if method == "ACK":
-            return
-        taken = method in ("BYE", "OPTIONS")
-        if not taken:
-            self.refused.append(method)
-        copied = ("via", "from", "to", "call-id", "cseq")
-        lines = [
-            "SIP/2.0 200 OK" if taken else "SIP/2.0 488 Not Acceptable Here",
-            *(f"{name}: {value}" for name, value in request.headers if name in copied),
-            "Content-Length: 0",
-            "",
-            "",
-        ]
-        self._transport.sendto("\r\n".join(lines).encode(), self._peer)
-        if method == "BYE":
-            self._end("asterisk")
-
-    def _end(self, by: Literal["caller", "asterisk"]) -> None:
-        if self.ended_by is None:
+    def _end(self, by: Side) -> None:
+        if self._dialog is not None:
+            self._dialog = None
             self.ended_by, self.ended_at = by, time.monotonic()
             self._ended.set()
             if self._clock is not None:
@@ -325,3 +331,51 @@ class Caller(asyncio.DatagramProtocol):
             await asyncio.wait([self._clock])
             if not self._clock.cancelled():
                 self._clock.result()
+
+
+class Caller(Party):
+    """A phone that calls, once."""
+
+    side = "caller"
+
+    def __init__(
+        self, sip_port: int, codec: Literal["ulaw", "l16"] = "ulaw", host: str = _HOST
+    ) -> None:
+        # Its name is the caller's number, unique in a test run.
+        super().__init__(str(next(_names)), sip_port, host, _CODECS[codec])
+
+    async def __aenter__(self) -> Self:
+        await self._listen(0)
+        return self
+
+    async def dial(self, extension: str) -> None:
+        """Call, and return when answered. Raises CallRefusedError on any other final status."""
+        number = next(self._cseq)
+        target = f"sip:{extension}@{_HOST}:{self._peer[1]}"
+        local = f"<{self._contact}>;tag={uuid.uuid4().hex[:8]}"
+        dialog = Dialog(str(uuid.uuid4()), local, f"<{target}>", target)
+        offer = self._sdp(self._codec.payload_type, _EVENT_TYPE)
+        branch = self._request("INVITE", dialog, number, body=offer)
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            answer = await self._final("INVITE")
+        self.answered_at = time.monotonic()
+        assert answer.status is not None
+        dialog.remote = answer.one("to")
+        if answer.status >= 300:
+            # Part of the INVITE's own transaction, so of its branch (RFC 3261, 17.1.1.3).
+            self._request("ACK", dialog, number, branch=branch)
+            raise CallRefusedError(answer.status)
+        dialog.target = answer.uri("contact")
+        self._dialog = dialog
+        self._acknowledge(answer)
+        self._connect(answer.body)
+
+    def _responded(self, response: Message) -> None:
+        if response.method == "INVITE" and self._dialog is not None:
+            self._acknowledge(response)  # a repeated 200: our ACK was late
+        else:
+            super()._responded(response)
+
+    def _acknowledge(self, answer: Message) -> None:
+        assert self._dialog is not None
+        self._request("ACK", self._dialog, int(answer.one("cseq").split()[0]))

@@ -1,71 +1,19 @@
-"""The commands, one function each."""
+"""Both ends without the real ones: a caller without Asterisk, a model without Google."""
 
 import asyncio
 import json
-import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Final
 
 import typer
 
-from audiosocket_agent import __version__, config
-from audiosocket_agent.errors import AgentError, ConfigError, StartError
+from audiosocket_agent import config
+from audiosocket_agent.errors import StartError
 from audiosocket_agent.wire import KIND_OF_RATE
 
-T = TypeVar("T")
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="A voice agent for Asterisk: AudioSocket in, Gemini Live out.",
-)
-config_app = typer.Typer(no_args_is_help=True, help="Settings.")
-app.add_typer(config_app, name="config")
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", help=f"Settings file; else {config.DEFAULT_FILE} where it exists."),
-]
+CERTIFICATES: Final = config.state_directory() / "simulator"
 
 
-@app.command()
-def serve(file: ConfigFile = None) -> None:
-    """Take calls until told to stop."""
-    from audiosocket_agent.service import serve as run
-
-    loaded = config.load(file)
-    _run(run(loaded.settings))
-
-
-@config_app.command("check")
-def config_check(file: ConfigFile = None) -> None:
-    """Say whether the settings can be used."""
-    loaded = config.load(file)
-    print(f"ok: {len(loaded.origins)} settings given, model {loaded.settings.model}")
-
-
-@config_app.command("print")
-def config_print(
-    file: ConfigFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Show the settings in force and where they come from; secrets are masked."""
-    loaded = config.load(file)
-    if as_json:
-        print(json.dumps(config.as_dict(loaded), indent=2, default=str))
-    else:
-        print(config.as_toml(loaded), end="")
-
-
-@app.command()
-def version() -> None:
-    """Show the version."""
-    print(__version__)
-
-
-@app.command()
 def call(
     to: Annotated[str, typer.Option(help="HOST:PORT of the service.")] = "127.0.0.1:9092",
     wav: Annotated[Path | None, typer.Option(help="What the caller says.")] = None,
@@ -100,19 +48,18 @@ def call(
     reports = asyncio.run(place_calls(plan, nobody if as_json else timeline.show))
     if as_json:
         shown = [report.to_json() for report in reports]
-        print(json.dumps(shown[0] if calls == 1 else shown, indent=2))
+        typer.echo(json.dumps(shown[0] if calls == 1 else shown, indent=2))
     else:
         timeline.close(reports)
     raise typer.Exit(0 if all(report.ok for report in reports) else 1)
 
 
-@app.command()
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 9443,
     certificates: Annotated[
         Path, typer.Option(help="Where to keep the simulator's own CA and certificate.")
-    ] = config.state_directory() / "simulator",
+    ] = CERTIFICATES,
     think: Annotated[float, typer.Option(help="Seconds from a turn to its answer.")] = 0.3,
     silence_ms: Annotated[int, typer.Option(help="Silence that ends a caller's turn.")] = 500,
     speed: Annotated[float, typer.Option(help="Times real time; 0 sends all at once.")] = 4.0,
@@ -120,11 +67,13 @@ def simulate(
     faults: Annotated[bool, typer.Option("--faults", help="List the faults.")] = False,
 ) -> None:
     """Pretend to be the Gemini Live API, on TLS, for an unmodified SDK."""
+    import uvloop
+
     from audiosocket_agent.lab import simulator
 
     if faults:
         for name, sentence in simulator.FAULTS.items():
-            print(f"{name:22}{sentence}")
+            typer.echo(f"{name:22}{sentence}")
         return
     try:
         behaviour = simulator.Behaviour(
@@ -137,12 +86,12 @@ def simulate(
         raise typer.BadParameter(str(error)) from None
 
     def ready(service: simulator.Simulator) -> None:
-        print(f"GOOGLE_GEMINI_BASE_URL={service.base_url}")
-        print(f"SSL_CERT_FILE={service.ca_file}")
-        print("GEMINI_API_KEY=anything", flush=True)
+        typer.echo(f"GOOGLE_GEMINI_BASE_URL={service.base_url}")
+        typer.echo(f"SSL_CERT_FILE={service.ca_file}")
+        typer.echo("GEMINI_API_KEY=anything")
 
     try:
-        _run(simulator.serve(behaviour, host, port, certificates, ready))
+        uvloop.run(simulator.serve(behaviour, host, port, certificates, ready))
     except OSError as error:
         raise StartError(f"{host}:{port} cannot be used ({error.strerror or error})") from None
 
@@ -152,23 +101,3 @@ def _address(text: str) -> tuple[str, int]:
     if not (host and port.isdigit() and int(port) <= 65535):
         raise typer.BadParameter(f"{text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
-
-
-def _run(main: Coroutine[Any, Any, T]) -> T:
-    import uvloop
-
-    return uvloop.run(main)
-
-
-def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 failed, 2 usage, 3 bad configuration."""
-    try:
-        app()
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        sys.exit(3)
-    except AgentError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -1,0 +1,34 @@
+"""What is known of a call besides its audio."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+MAX_VARIABLES: Final = 20
+MAX_VARIABLE_CHARS: Final = 256
+VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,79}")
+"""The name of a fact that a dialplan adds; in capitals, so that none is taken for one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """Facts from the dialplan; caller ID and what was dialled are in part the caller's own doing, and
+    no more to be believed than what is said."""
+
+    caller: str = ""
+    """The number."""
+    caller_name: str = ""
+    extension: str = ""
+    """What was dialled."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What the dialplan has added."""
+
+    def facts(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of the facts that are asked for and known."""
+        own = {"caller": self.caller, "caller_name": self.caller_name, "extension": self.extension}
+        known = {**self.variables, **own}
+        return {name: known[name] for name in names if known.get(name)}
+
+
+NOTHING_KNOWN: Final = CallInfo()

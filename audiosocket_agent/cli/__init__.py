@@ -1,0 +1,57 @@
+"""The commands, one function each; here, where each has its name.
+
+What a command needs is imported inside it: `version` is not to wait for a model's SDK.
+"""
+
+import sys
+
+import typer
+
+from audiosocket_agent.cli import calls, lab, pbx, serve
+from audiosocket_agent.errors import AgentError, ConfigError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A voice agent for Asterisk: AudioSocket in, Gemini Live out.",
+)
+app.command()(serve.serve)
+app.command()(calls.status)
+app.command()(pbx.dial)
+app.command()(pbx.dialplan)
+app.command()(pbx.doctor)
+app.command()(serve.version)
+app.command()(lab.call)
+app.command()(lab.simulate)
+
+calls_app = typer.Typer(no_args_is_help=True, help="Calls of the running service.")
+calls_app.command("list")(calls.list_calls)
+calls_app.command()(calls.show)
+calls_app.command()(calls.hangup)
+calls_app.command()(calls.transfer)
+app.add_typer(calls_app, name="calls")
+
+agents_app = typer.Typer(no_args_is_help=True, help="Who answers.")
+agents_app.command("list")(serve.agents_list)
+agents_app.command("check")(serve.agents_check)
+app.add_typer(agents_app, name="agents")
+
+config_app = typer.Typer(no_args_is_help=True, help="Settings.")
+config_app.command("check")(serve.config_check)
+config_app.command("print")(serve.config_print)
+app.add_typer(config_app, name="config")
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 failed, 2 usage, 3 bad configuration; `dial` has more."""
+    try:
+        app()
+    except ConfigError as error:
+        typer.echo(error, err=True)
+        sys.exit(3)
+    except AgentError as error:
+        typer.echo(error, err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,103 @@
+"""The running service and its calls, by its control socket."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from audiosocket_agent import config
+from audiosocket_agent.cli import text
+from audiosocket_agent.cli.options import AsJson, ConfigFile
+from audiosocket_agent.control.client import ControlError, ask
+
+CallId = Annotated[
+    str, typer.Argument(metavar="CALL", help="Its UUID, or how it begins: 4 characters or more.")
+]
+
+
+def status(file: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show whether the service runs and takes calls."""
+    answer = _ask(_socket(file), do="status")
+    typer.echo(_json(answer) if as_json else text.status(answer))
+
+
+def list_calls(
+    file: ConfigFile = None,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+) -> None:
+    """List the calls that are up, the oldest first."""
+    path = _socket(file)
+    if watch:
+        _watch(path, interval, _json_line if as_json else text.calls)
+        return
+    answer = _ask(path, do="list")
+    typer.echo(_json(answer["calls"]) if as_json else text.calls(answer))
+
+
+def show(call: CallId, file: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show all that is known of a call."""
+    answer = _ask(_socket(file), do="show", id=call)["call"]
+    typer.echo(_json(answer) if as_json else text.call(answer))
+
+
+def hangup(call: CallId, file: ConfigFile = None, as_json: AsJson = False) -> None:
+    """End a call politely: the agent may finish its sentence."""
+    answer = _ask(_socket(file), do="hangup", id=call)
+    typer.echo(_json(answer) if as_json else f"ending {answer['id']}")
+
+
+def transfer(
+    call: CallId,
+    target: Annotated[str, typer.Argument(help="Who takes over: a target of the call's agent.")],
+    file: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pass a caller on, as soon as the agent has finished its sentence."""
+    answer = _ask(_socket(file), do="transfer", id=call, target=target)
+    typer.echo(_json(answer) if as_json else f"passing {answer['id']} on to {answer['target']}")
+
+
+def _socket(file: Path | None) -> Path:
+    return config.control_socket(config.load(file).settings)
+
+
+def _ask(path: Path, **request: Any) -> dict[str, Any]:
+    return asyncio.run(ask(path, request))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2)
+
+
+def _json_line(answer: dict[str, Any]) -> str:
+    return json.dumps(answer["calls"])
+
+
+def _watch(path: Path, interval_s: float, shown: Callable[[dict[str, Any]], str]) -> None:
+    """Look again and again: in place on a terminal, one look after the other elsewhere."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+    answer = _ask(path, do="list")
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                if console.is_terminal:
+                    look = Text(shown(answer), no_wrap=True, overflow="ellipsis")
+                    live.update(look, refresh=True)
+                else:
+                    typer.echo(shown(answer))
+                time.sleep(interval_s)
+                answer = _ask(path, do="list")
+    except ControlError as error:
+        raise ControlError(f"the service has gone: {error}") from None
+    except KeyboardInterrupt:
+        pass

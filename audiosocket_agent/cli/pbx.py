@@ -1,0 +1,170 @@
+"""The PBX: what to tell it, what is wrong with it, and a call by it."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from audiosocket_agent import config
+from audiosocket_agent.cli.options import AsJson, ConfigFile
+from audiosocket_agent.errors import ConfigError, StartError
+from audiosocket_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from audiosocket_agent.call.next_step import Target
+    from audiosocket_agent.outbound import Announcement, Order, Result
+    from audiosocket_agent.pbx.ami import Ami
+
+AgentName = Annotated[str, typer.Option(help="Which agent; else DEFAULT_AGENT.")]
+
+EXPECTED_LONGER_S: Final = 10.0
+"""The service waits for a call longer than the phone rings: Asterisk tells late, or is lost."""
+
+
+def dialplan(
+    file: ConfigFile = None,
+    agent: AgentName = "",
+    one_line: Annotated[
+        bool, typer.Option("--one-line", help="Let the service drive the call by FastAGI.")
+    ] = False,
+) -> None:
+    """Print the lines for extensions.conf, with this host's addresses in them."""
+    from audiosocket_agent.dialplan import lines
+    from audiosocket_agent.service import agents
+
+    settings = config.load(file).settings
+    plans = agents(settings)
+    if agent and agent not in plans:
+        raise typer.BadParameter(
+            f"there is no agent {agent!r}; there are: {', '.join(sorted(plans))}"
+        )
+    typer.echo(lines(settings, _targets(settings), agent=agent, one_line=one_line), nl=False)
+
+
+def doctor(file: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Look at everything a call needs, and say what to do about what is wrong."""
+    from audiosocket_agent.doctor import as_json as in_json
+    from audiosocket_agent.doctor import as_text, examine, exit_code
+
+    findings = asyncio.run(examine(file, targets=_targets, ami_login=_log_in))
+    typer.echo(in_json(findings) + "\n" if as_json else as_text(findings), nl=False)
+    raise typer.Exit(exit_code(findings))
+
+
+def dial(
+    number: Annotated[str, typer.Argument(help="Whom to call; OUTBOUND_ALLOW must match it.")],
+    file: ConfigFile = None,
+    agent: AgentName = "",
+    var: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A fact of the call, for the agent; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Call a number and connect whoever answers with an agent; no number is dialled twice.
+
+    Exit codes: 0 answered, 1 failed, 2 not allowed, 4 busy, 5 no answer, 6 may have rung.
+    """
+    from audiosocket_agent.outbound import Order
+
+    settings = config.load(file).settings
+    outbound = settings.outbound
+    order = Order(
+        number,
+        tuple(outbound.allow.split()),
+        channel=outbound.channel,
+        ring_s=outbound.timeout,
+        caller_id=outbound.caller_id,
+    )
+    variables = dict(_variables(var or []))
+    try:
+        result = asyncio.run(_dial(settings, order, agent, variables))
+    except ValueError as error:  # a setting has characters that AMI cannot carry
+        raise StartError(f"nothing was dialled: {error}") from None
+    if as_json:
+        outcome = result.outcome.name.lower()
+        typer.echo(
+            json.dumps({"id": str(order.call_id), "outcome": outcome, "words": result.words})
+        )
+    else:
+        typer.echo(result.words, err=result.outcome != 0)
+    raise typer.Exit(result.outcome)
+
+
+async def _dial(
+    settings: Settings, order: "Order", agent: str, variables: dict[str, str]
+) -> "Result":
+    from audiosocket_agent.control.client import ask
+    from audiosocket_agent.outbound import Announcement, place
+
+    path = config.control_socket(settings)
+    call_id = str(order.call_id)
+
+    async def announce() -> "Announcement":
+        answer = await ask(
+            path,
+            {
+                "do": "expect",
+                "id": call_id,
+                "agent": agent,
+                "caller": order.number,
+                "variables": variables,
+                "ring_s": order.ring_s + EXPECTED_LONGER_S,
+                "peer": await _address(settings.ami.host),
+            },
+        )
+        return Announcement(answer["status"], answer["address"])
+
+    async def withdraw() -> None:
+        await ask(path, {"do": "withdraw", "id": call_id})
+
+    return await place(
+        order,
+        lambda: _manager(settings),
+        announce,
+        withdraw,
+        lambda words: typer.echo(words, err=True),
+    )
+
+
+async def _log_in(settings: Settings) -> None:
+    async with _manager(settings):
+        pass
+
+
+def _manager(settings: Settings) -> "AbstractAsyncContextManager[Ami]":
+    from audiosocket_agent.pbx.ami import Account, Ami
+
+    ami = settings.ami
+    if ami.secret is None:
+        raise ConfigError(
+            "AMI_SECRET is not set: it is the password of AMI_USERNAME in manager.conf"
+        )
+    return Ami.connect(Account(ami.host, ami.port, ami.username, ami.secret.get_secret_value()))
+
+
+async def _address(host: str) -> str:
+    """Of the PBX, as the service will see it."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartError(f"AMI_HOST {host} cannot be found: {error.strerror}") from None
+    return str(found[0][4][0])
+
+
+def _targets(settings: Settings) -> "list[Target]":
+    from audiosocket_agent.service import agents
+
+    return [target for plan in agents(settings).values() for target in plan.targets.values()]
+
+
+def _variables(pairs: list[str]) -> Iterator[tuple[str, str]]:
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"--var {pair!r} is not KEY=VALUE")
+        yield name, value

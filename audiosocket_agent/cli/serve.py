@@ -1,0 +1,69 @@
+"""The service itself, and its settings."""
+
+import json
+
+import typer
+
+from audiosocket_agent import __version__, config
+from audiosocket_agent.cli.options import AsJson, ConfigFile
+
+
+def serve(file: ConfigFile = None) -> None:
+    """Take calls until told to stop."""
+    import uvloop
+
+    from audiosocket_agent.service import serve as run
+
+    loaded = config.load(file)
+    uvloop.run(run(loaded.settings))
+
+
+def version() -> None:
+    """Show the version."""
+    typer.echo(__version__)
+
+
+def config_check(file: ConfigFile = None) -> None:
+    """Say whether the settings can be used."""
+    loaded = config.load(file)
+    typer.echo(f"ok: {len(loaded.origins)} settings given, model {loaded.settings.model}")
+
+
+def config_print(file: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show the settings in force and where they come from; secrets are masked."""
+    loaded = config.load(file)
+    if as_json:
+        typer.echo(json.dumps(config.as_dict(loaded), indent=2, default=str))
+    else:
+        typer.echo(config.as_toml(loaded), nl=False)
+
+
+def agents_list(file: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show the agents there are, and whom each may pass callers on to."""
+    from audiosocket_agent.agents import profile
+
+    settings = config.load(file).settings
+    agents = profile.load(settings.agents_directory).values()
+    if as_json:
+        shown = [
+            {
+                "name": agent.name,
+                "default": agent.name == settings.default_agent,
+                "tools": agent.tools,
+                "targets": {t.name: t.extension for t in agent.targets},
+                "keys": {digit: key.action for digit, key in agent.keys.items()},
+            }
+            for agent in agents
+        ]
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    for agent in agents:
+        mark = "*" if agent.name == settings.default_agent else " "
+        typer.echo(f"{mark} {agent.name:24} {', '.join(t.name for t in agent.targets)}".rstrip())
+
+
+def agents_check(file: ConfigFile = None) -> None:
+    """Say whether the agents' files can be used: every mistake, with its line."""
+    from audiosocket_agent.service import agents
+
+    typer.echo(f"ok: {', '.join(agents(config.load(file).settings))}")

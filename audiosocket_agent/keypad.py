@@ -1,0 +1,78 @@
+"""The caller's keys: one that has a meaning of its own, a digit that is asked for, or something to
+tell the model."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from audiosocket_agent.call.digits import DigitCollector, DigitsWanted
+from audiosocket_agent.call.events import Event, KeyPressed, KeyTaken
+from audiosocket_agent.call.keys import Key, KeyAction
+
+MAX_KEYS: Final = 40  # to be told at a time; further ones are not
+
+
+class Keypad:
+    """The keys of one call. `feed` takes the events that they cause, `act` what a key of `keys` is to
+    do."""
+
+    def __init__(
+        self,
+        keys: Mapping[str, Key],
+        feed: Callable[[Event], None],
+        act: Callable[[Key], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._keys = keys
+        self._feed = feed
+        self._act = act
+        self._clock = clock
+        self._untold = ""
+        self._entry: DigitCollector | None = None
+        self._moved = asyncio.Event()
+
+    @property
+    def secret(self) -> bool:
+        """Whether a secret is being entered: who types one may also say it, and some phones beep."""
+        return self._entry is not None and self._entry.wanted.secret
+
+    def press(self, digit: str) -> None:
+        """A key was let go."""
+        if self._entry is not None:
+            self._entry.press(digit, self._clock())
+            self._moved.set()
+            self._feed(KeyTaken())
+        elif key := self._keys.get(digit):
+            if key.action is not KeyAction.NOTHING:
+                self._feed(KeyTaken())
+                self._act(key)
+        else:
+            if len(self._untold) < MAX_KEYS:
+                self._untold += digit
+            self._feed(KeyPressed())
+
+    def take_untold(self) -> str:
+        """The keys that nobody was told of, in order; they count as told now."""
+        keys, self._untold = self._untold, ""
+        return keys
+
+    async def collect(
+        self, wanted: DigitsWanted, agent_speaks: Callable[[], bool]
+    ) -> DigitCollector | None:
+        """Wait for digits, those just pressed included; None where others are being waited for."""
+        if self._entry is not None:
+            return None
+        self._entry = entry = DigitCollector(wanted, self._clock())
+        try:
+            for digit in self.take_untold():
+                entry.press(digit, self._clock())
+            while entry.ending is None:
+                self._moved.clear()
+                try:
+                    async with asyncio.timeout(max(0.0, entry.due - self._clock())):
+                        await self._moved.wait()
+                except TimeoutError:
+                    entry.elapse(self._clock(), agent_speaks=agent_speaks())
+        finally:
+            self._entry = None
+        return entry
