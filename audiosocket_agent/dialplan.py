@@ -137,7 +137,7 @@ def _targets(targets: Iterable[Target]) -> str:
 def _target(extension: str, who: list[Target]) -> str:
     told = [f"; {' '.join(_described(target).split())}\n" for target in who]
     return (
-        f"{''.join(told)};exten => {extension},1,Dial(PJSIP/{who[0].name},25)\n"
+        f"{''.join(told)};exten => {extension},1,Dial(PJSIP/{who[0].name})\n"
         f"exten => {extension},1,{NOBODY}\n"
     )
 

@@ -69,11 +69,11 @@ def test_each_extension_is_there_once_and_says_whom_it_is_for() -> None:
     assert targets == (
         "; sales: orders and prices\n"
         "; night: after six\n"
-        ";exten => 2001,1,Dial(PJSIP/sales,25)\n"
+        ";exten => 2001,1,Dial(PJSIP/sales)\n"
         "exten => 2001,1,Congestion()\n"
         "\n"
         "; faults: what does not work (is told who calls, and may refuse)\n"
-        ";exten => *98,1,Dial(PJSIP/faults,25)\n"
+        ";exten => *98,1,Dial(PJSIP/faults)\n"
         "exten => *98,1,Congestion()\n"
     )
 
