@@ -20,6 +20,8 @@ from audiosocket_agent.errors import ConfigError
 from audiosocket_agent.settings import Settings, settings_list, value_of
 
 DEFAULT_FILE: Final = Path("/etc/audiosocket-agent/agent.toml")
+SECRET_FILES: Final = ("gemini_api_key", "ami_secret")
+"""Beside the default file, each a credential."""
 INSTALLED_RUNTIME: Final = Path("/run/audiosocket-agent")
 """The unit's RuntimeDirectory."""
 MASK: Final = "********"
@@ -43,13 +45,15 @@ def state_directory() -> Path:
     return Path(given).expanduser()
 
 
-def beside_the_service(environment: Mapping[str, str] = os.environ) -> Mapping[str, str]:
-    """The environment for a command that is run on the service's host by hand: systemd hands the
-    service its secrets as credentials, and here they are read where they lie."""
-    secrets = DEFAULT_FILE.parent
-    if "CREDENTIALS_DIRECTORY" in environment or not secrets.is_dir():
-        return environment
-    return {**environment, "CREDENTIALS_DIRECTORY": str(secrets)}
+def load_beside_the_service(file: Path | None) -> "Loaded":
+    """The settings for a command that is run by hand on the service's host. systemd hands the service
+    its secrets as credentials; here they are read where they lie, by whoever may. Raises ConfigError."""
+    environment = dict(os.environ)
+    secrets = [path for name in SECRET_FILES if (path := DEFAULT_FILE.with_name(name)).exists()]
+    may = bool(secrets) and all(os.access(path, os.R_OK) for path in secrets)
+    if file is None and "CREDENTIALS_DIRECTORY" not in environment and may:
+        environment["CREDENTIALS_DIRECTORY"] = str(DEFAULT_FILE.parent)
+    return load(file, environment)
 
 
 def control_socket(settings: Settings) -> Path:

@@ -71,7 +71,7 @@ def dial(
     """
     from audiosocket_agent.outbound import Order
 
-    settings = config.load(file).settings
+    settings = config.load_beside_the_service(file).settings
     outbound = settings.outbound
     order = Order(
         number,

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from audiosocket_agent import config
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.doctor import asterisk, host, model, service
 from audiosocket_agent.doctor.finding import Finding, as_json, as_text, exit_code, failed, ok
@@ -61,7 +62,7 @@ async def examine(
     raise ConfigError; so may the settings, and then nothing else is looked at.
     """
     try:
-        loaded = host.load(file)
+        loaded = config.load_beside_the_service(file)
     except ConfigError as error:
         return _mistakes("settings", error)
     settings = ok("settings", f"{len(loaded.origins)} given, model {loaded.settings.model}")

@@ -37,16 +37,6 @@ class Host:
         return self.loaded.settings
 
 
-def load(file: Path | None) -> Loaded:
-    """The settings as the service has them. Run by hand, there is no credential from systemd: the
-    file that the unit takes the key from is read in its place. Raises ConfigError."""
-    environment = dict(os.environ)
-    key = _unit_key()
-    if file is None and "CREDENTIALS_DIRECTORY" not in environment and os.access(key, os.R_OK):
-        environment["CREDENTIALS_DIRECTORY"] = str(key.parent)
-    return config.load(file, environment)
-
-
 def _unit_key() -> Path:
     return config.DEFAULT_FILE.with_name(_KEY_NAME)
 
