@@ -42,7 +42,7 @@ check: $(VENV)/.dev ## ruff, mypy --strict, and the layers
 test-pbx: $(VENV)/.dev ## Real Asterisk 22 with real callers (root, Debian)
 	tests/pbx/rootfs.sh
 	tests/deploy/packages.sh
-	$(BIN)/pytest -m pbx tests/pbx tests/deploy
+	$(BIN)/pytest -m pbx tests/pbx tests/deploy tests/records
 
 SECONDS ?= 60
 fuzz: $(VENV)/.fuzz ## Fuzz AudioSocket, AGI and AMI for SECONDS=60 each
@@ -60,7 +60,7 @@ docs: $(VENV)/.dev ## Write the generated tables of the README
 	$(BIN)/python -m tests.docs --write
 
 lock: ## Renew the lock files (needs uv)
-	uv pip compile pyproject.toml --group build $(LOCK) -o requirements.lock
+	uv pip compile pyproject.toml --extra postgres --group build $(LOCK) -o requirements.lock
 	uv pip compile --group dev -c requirements.lock $(LOCK) -o tests/requirements.lock
 	uv pip compile --group fuzz $(LOCK) -o tests/fuzz/requirements.lock
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 
 from audiosocket_agent.call.events import Outcome
-from audiosocket_agent.call.next_step import Action
+from audiosocket_agent.call.next_step import GONE, Action
 from audiosocket_agent.session import Session
 
 
@@ -42,7 +42,7 @@ class Briefings:
         """What came of a transfer: the dialplan's DIALSTATUS, or REFUSED, which Asterisk does not know
         of. The briefing is over with it."""
         found = self._of_caller.pop(call_id, None)
-        if found is None or status in ("HANGUP", "CANCEL"):
+        if found is None or status in GONE:
             if found is not None:
                 found.human.end(Outcome.ABANDONED, at_once=True)
             return status
@@ -52,13 +52,13 @@ class Briefings:
         return "REFUSED" if refused else status
 
     def ended(self, call_id: uuid.UUID) -> None:
-        """A call is over: of a caller, whom nobody has to be told of any more, or of a human, who has
-        decided."""
+        """A caller's call is over: nobody has to be told of them any more."""
         if found := self._of_caller.pop(call_id, None):
             found.human.end(Outcome.CALLER_HANGUP, at_once=True)
-            return
+
+    def accepted(self, human_id: uuid.UUID) -> None:
+        """The dialplan is about to connect this human with their caller: the conversation is over."""
         for found in self._of_caller.values():
-            decided = found.human.next_step
-            if found.human_id == call_id and decided and decided.action is Action.ACCEPT:
+            if found.human_id == human_id:
                 found.caller.transfer_ended("ANSWER")
                 return

@@ -22,6 +22,8 @@ from audiosocket_agent.settings import Settings, settings_list, value_of
 DEFAULT_FILE: Final = Path("/etc/audiosocket-agent/agent.toml")
 SECRET_FILES: Final = ("gemini_api_key", "ami_secret")
 """Beside the default file, each a credential."""
+INSTALLED_STATE: Final = Path("/var/lib/audiosocket-agent")
+"""The unit's StateDirectory."""
 INSTALLED_RUNTIME: Final = Path("/run/audiosocket-agent")
 """The unit's RuntimeDirectory."""
 MASK: Final = "********"
@@ -40,9 +42,24 @@ _BY_PLACE: Final = {(setting.section, setting.key): setting for setting in setti
 
 
 def state_directory() -> Path:
-    """Where what must outlive the process is kept: systemd's choice, else the user's own."""
-    given = os.environ.get("STATE_DIRECTORY", "~/.local/state/audiosocket-agent")
-    return Path(given).expanduser()
+    """Where what must outlive the process is kept: systemd's choice, which a command run by hand finds
+    where systemd has made it, else the user's own."""
+    given = os.environ.get("STATE_DIRECTORY")
+    if given is None and os.access(INSTALLED_STATE, os.W_OK):
+        return INSTALLED_STATE
+    return Path(given or "~/.local/state/audiosocket-agent").expanduser()
+
+
+def database_url(settings: Settings) -> str:
+    """Where the records are; may hold a password."""
+    if settings.database.url is not None:
+        return settings.database.url.get_secret_value()
+    return f"sqlite:///{state_directory() / 'agent.db'}"
+
+
+def journal_directory() -> Path:
+    """Where records wait for a database that is down."""
+    return state_directory() / "journal"
 
 
 def load_beside_the_service(file: Path | None) -> "Loaded":
@@ -51,7 +68,7 @@ def load_beside_the_service(file: Path | None) -> "Loaded":
     environment = dict(os.environ)
     secrets = [path for name in SECRET_FILES if (path := DEFAULT_FILE.with_name(name)).exists()]
     may = bool(secrets) and all(os.access(path, os.R_OK) for path in secrets)
-    if file is None and "CREDENTIALS_DIRECTORY" not in environment and may:
+    if file in (None, DEFAULT_FILE) and "CREDENTIALS_DIRECTORY" not in environment and may:
         environment["CREDENTIALS_DIRECTORY"] = str(DEFAULT_FILE.parent)
     return load(file, environment)
 

@@ -21,6 +21,7 @@ from audiosocket_agent.server import Server
 _log = log.get(__name__)
 
 EVERY_RATE_HZ: Final = 24_000
+MAX_RING_S: Final = 30.0
 
 
 class Desk:
@@ -73,12 +74,21 @@ class Desk:
             agent=request.query.get("agent", ""),
             info=call_info(request),
             downlink_rate_hz=EVERY_RATE_HZ if every else 0,
+            rings_first_s=ring_seconds(request),
         )
 
     def address(self, channel: Channel) -> str:
         """Where the dialplan is to connect the call."""
         host = self._host or channel.local_host
         return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
+
+
+def ring_seconds(request: Request) -> float:
+    """How long the dialplan lets it ring before it answers; 0 where that is none, or nonsense."""
+    try:
+        return min(max(0.0, float(request.query.get("ring", ""))), MAX_RING_S)
+    except ValueError:
+        return 0.0
 
 
 def call_info(request: Request) -> CallInfo:

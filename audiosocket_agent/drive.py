@@ -11,7 +11,7 @@ import uuid
 from typing import Final
 
 from audiosocket_agent.call.next_step import Action, NextStep
-from audiosocket_agent.desk import Desk
+from audiosocket_agent.desk import Desk, ring_seconds
 from audiosocket_agent.pbx.agi import Channel, Request
 from audiosocket_agent.plan import BRIEFING_S
 from audiosocket_agent.server import Server
@@ -23,7 +23,6 @@ ATTENDED: Final = "attended@agent"
 WAITING: Final = "r"
 """What a caller hears while a human is called and briefed: ringing."""
 
-MAX_RING_S: Final = 30.0
 SPARE_S: Final = 10
 
 
@@ -49,8 +48,11 @@ class Driver:
     async def _drive(
         self, channel: Channel, call_id: uuid.UUID, request: Request, peer: str
     ) -> str:
-        await channel.set_variables({"AGENT_UUID": str(call_id)})
-        await _ring(channel, request.query.get("ring", ""))
+        # FAILED until it has gone well: this process may be gone before the call is over
+        await channel.set_variables({"AGENT_STATUS": "FAILED", "AGENT_UUID": str(call_id)})
+        if seconds := ring_seconds(request):
+            await channel.execute("Ringing")
+            await channel.execute("Wait", f"{seconds:g}")
         await channel.command("ANSWER")
         address = self._desk.address(channel)
         while True:
@@ -65,10 +67,13 @@ class Driver:
     async def _call_human(self, channel: Channel, step: NextStep, address: str) -> str:
         """Returns Dial's status, HANGUP where the caller has left meanwhile."""
         name = await channel.variable("CALLERID(name)")
+        if channel.hung_up:
+            return "HANGUP"
         await channel.set_variables({"CALLERID(name)": step.summary})
         if step.briefing:
             await channel.set_variables(  # __: for the channels it dials, too
                 {
+                    "__AGENT_RING": str(self._ring_s),
                     "__AGENT_TARGET": step.target,
                     "__AGENT_BRIEFING": step.briefing,
                     "__AGENT_ADDRESS": address,
@@ -83,14 +88,3 @@ class Driver:
             return "HANGUP"
         await channel.set_variables({"CALLERID(name)": name})
         return status
-
-
-async def _ring(channel: Channel, seconds: str) -> None:
-    """Let the caller hear ringing before the call is answered, while the model is dialled."""
-    try:
-        wait_s = min(max(0.0, float(seconds)), MAX_RING_S)
-    except ValueError:
-        return
-    if wait_s:
-        await channel.execute("Ringing")
-        await channel.execute("Wait", f"{wait_s:g}")

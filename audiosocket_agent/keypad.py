@@ -5,11 +5,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from audiosocket_agent.call.digits import DigitCollector, DigitsWanted
+from audiosocket_agent.call.digits import DigitCollector, DigitsWanted, Ending
 from audiosocket_agent.call.events import Event, KeyPressed, KeyTaken
 from audiosocket_agent.call.keys import Key, KeyAction
 
 MAX_KEYS: Final = 40  # to be told at a time; further ones are not
+HUSH_S: Final = 3.0
+"""Keys that follow a secret closer than this belong to it, where no terminator has ended it: a digit too
+many, a slow finger, an entry that the model has given up."""
 
 
 class Keypad:
@@ -30,6 +33,7 @@ class Keypad:
         self._untold = ""
         self._entry: DigitCollector | None = None
         self._moved = asyncio.Event()
+        self._hush_until = 0.0
 
     @property
     def secret(self) -> bool:
@@ -41,6 +45,9 @@ class Keypad:
         if self._entry is not None:
             self._entry.press(digit, self._clock())
             self._moved.set()
+            self._feed(KeyTaken())
+        elif self._clock() < self._hush_until:
+            self._hush_until = self._clock() + HUSH_S
             self._feed(KeyTaken())
         elif key := self._keys.get(digit):
             if key.action is not KeyAction.NOTHING:
@@ -63,6 +70,7 @@ class Keypad:
         if self._entry is not None:
             return None
         self._entry = entry = DigitCollector(wanted, self._clock())
+        self._hush_until = 0.0
         try:
             for digit in self.take_untold():
                 entry.press(digit, self._clock())
@@ -75,4 +83,6 @@ class Keypad:
                     entry.elapse(self._clock(), agent_speaks=agent_speaks())
         finally:
             self._entry = None
+            if wanted.secret and entry.ending is not Ending.TERMINATOR:
+                self._hush_until = self._clock() + HUSH_S
         return entry

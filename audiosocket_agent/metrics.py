@@ -105,6 +105,15 @@ class Metrics:
         self.tool_calls = counter(
             "tool_calls_total", "Tools used by the model, by what came of it.", "tool", "outcome"
         )
+        self.records_waiting = gauge(
+            "records_waiting", "Records that wait in memory to be written."
+        )
+        self.records_behind = gauge(
+            "records_behind", "1 while records wait in the journal for the database."
+        )
+        self.records_lost = counter(
+            "records_lost_total", "Records that found neither database nor journal, or no place."
+        )
         self.loop_lag = histogram(
             "loop_lag_seconds", "How late the event loop ran a timer, once a second.", _LAG
         )

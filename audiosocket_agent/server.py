@@ -5,6 +5,7 @@ another. This is the one place where whatever a call did wrong ends up, once per
 """
 
 import asyncio
+import functools
 import os
 import socket
 import uuid
@@ -16,11 +17,12 @@ from typing import Final
 from audiosocket_agent import __version__, log
 from audiosocket_agent.briefing import Briefings
 from audiosocket_agent.call.events import Outcome
-from audiosocket_agent.call.info import NOTHING_KNOWN, CallInfo
-from audiosocket_agent.call.next_step import NextStep, after_transfer
+from audiosocket_agent.call.info import NOTHING_KNOWN, CallInfo, Direction
+from audiosocket_agent.call.next_step import GONE, Action, NextStep, after_transfer
 from audiosocket_agent.clock import Ticker, monotonic
 from audiosocket_agent.errors import PeerError, StartError
 from audiosocket_agent.health import HealthServer
+from audiosocket_agent.ledger import BLANK, Book
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.pbx.audiosocket import Leg, LegListener
@@ -51,6 +53,7 @@ class Server:
         max_calls: int,
         downlink_rate_hz: int = 0,
         registered_only: bool = False,
+        book: Book = BLANK,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._clock = clock
@@ -61,6 +64,7 @@ class Server:
         self.max_calls = max_calls
         self._downlink_rate_hz = downlink_rate_hz
         self._registered_only = registered_only
+        self._book = book
         self._ticker = Ticker(clock)
         self._listener: asyncio.Server | None = None
         self._sessions: dict[uuid.UUID, Session] = {}
@@ -100,8 +104,11 @@ class Server:
         info: CallInfo = NOTHING_KNOWN,
         downlink_rate_hz: int = 0,
         ring_s: float | None = None,
+        rings_first_s: float = 0.0,
     ) -> str:
-        """A call is announced by `peer`, and may only come from there: dial the model for it.
+        """A call is announced by `peer`, and may only come from there: dial the model for it. It is
+        waited for `ring_s`, else as long as the settings say, and as long as the dialplan lets it
+        ring first.
         Returns OK, BUSY, DRAINING or ERROR (a UUID that is or was in use, an agent there is not);
         never waits."""
         plan = self.plans.get(agent or self._default)
@@ -113,8 +120,8 @@ class Server:
         if reason := self.not_ready():
             self._metrics.calls_rejected.labels(reason).inc()
             return "DRAINING" if self.draining else "BUSY"
-        if ring_s is not None:
-            plan = replace(plan, limits=replace(plan.limits, ring_s=ring_s))
+        wait_s = (plan.limits.ring_s if ring_s is None else ring_s) + rings_first_s
+        plan = replace(plan, limits=replace(plan.limits, ring_s=wait_s))
         self._begin(call_id, plan, info).downlink_rate_hz = downlink_rate_hz
         self._announced_by[call_id] = peer
         return "OK"
@@ -122,15 +129,21 @@ class Server:
     def next_step(self, call_id: uuid.UUID, peer: str, status: str = "") -> NextStep | None:
         """What is to become of a caller; None where we know nothing of the call. `status`: what came
         of a transfer, the dialplan's DIALSTATUS."""
+        if status in GONE:
+            self.withdraw(call_id)
+            return after_transfer(status)
         session = self._sessions.get(call_id)
-        if session is None:
-            step = self._ended_calls.get(call_id)
-            return after_transfer(status) if step and status else step
-        if status and session.held:
+        if session is not None and status and session.held:
             return session.transfer_ended(self._briefings.outcome(call_id, status))
-        step = session.next_step
-        if session.transferring and session.transferring[0].attended and step:
-            return replace(step, briefing=str(self._brief(call_id, session, peer)))
+        step = session.next_step if session else self._ended_calls.get(call_id)
+        if step is None:
+            return None
+        if status:
+            return after_transfer(status) if step.action is Action.TRANSFER else step
+        if step.action is Action.ACCEPT:
+            self._briefings.accepted(call_id)
+        if session is not None and step.action is Action.TRANSFER:
+            return self._with_briefing(call_id, session, step, peer)
         return step
 
     def withdraw(self, call_id: uuid.UUID) -> None:
@@ -141,19 +154,22 @@ class Server:
         elif session is not None and not session.answered:
             session.end(Outcome.ABANDONED)
 
-    def _brief(self, call_id: uuid.UUID, session: Session, peer: str) -> uuid.UUID:
-        """Dial the model for the human who is being called, as their phone rings."""
-        assert session.transferring is not None
-        known = self._briefings.of(call_id)
-        if known is not None:
-            return known
+    def _with_briefing(
+        self, call_id: uuid.UUID, session: Session, step: NextStep, peer: str
+    ) -> NextStep:
+        """Of an attended transfer: dial the model for the human who is called, as their phone rings."""
+        if session.transferring is None or not session.transferring[0].attended:
+            return step
+        if known := self._briefings.of(call_id):
+            return replace(step, briefing=str(known))
         briefing_id = uuid.uuid4()
         plan = briefing(session.plan, *session.transferring, session.info)
-        human = self._begin(briefing_id, plan, session.info)
+        info = replace(session.info, direction=Direction.BRIEFING)
+        human = self._begin(briefing_id, plan, info)
         human.downlink_rate_hz = session.downlink_rate_hz
-        self._announced_by[briefing_id] = peer
+        self._announced_by[briefing_id] = self._announced_by.get(call_id, peer)
         self._briefings.begin(call_id, session, briefing_id, human)
-        return briefing_id
+        return replace(step, briefing=str(briefing_id))
 
     # -- what an operator asks -----------------------------------------------------------------
 
@@ -234,13 +250,16 @@ class Server:
         """Why this connection may not have this call, or nothing."""
         if session is not None:
             known = self._announced_by.get(call_id, leg.peer)
-            return "" if known == leg.peer else "other_host"
+            return "" if same_host(known, leg.peer) else "other_host"
+        if call_id in self._ended_calls:
+            return "replayed"  # or late: whoever was announced is not to get the default agent
         if self._registered_only:
-            return "replayed" if call_id in self._ended_calls else "unknown_uuid"
+            return "unknown_uuid"
         return self.not_ready()
 
     def _begin(self, call_id: uuid.UUID, plan: Plan, info: CallInfo) -> Session:
-        session = Session(call_id, self._model, plan, info, self._metrics, self._clock)
+        ledger = self._book.open(str(call_id), plan.name, info, self._clock)
+        session = Session(call_id, self._model, plan, info, self._metrics, self._clock, ledger)
         task = asyncio.get_running_loop().create_task(self._run(session, call_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -279,6 +298,23 @@ class Server:
         reason = error.code if isinstance(error, PeerError) else "error"
         self._metrics.calls_rejected.labels(reason).inc()
         _log.warning("connection refused", peer=leg.peer, reason=str(error))
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two addresses are one host's: a PBX on ours comes from whichever address it dials."""
+    return one == other or (_is_ours(one) and _is_ours(other))
+
+
+@functools.lru_cache(maxsize=256)
+def _is_ours(address: str) -> bool:
+    try:
+        with socket.socket(
+            socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM
+        ) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 async def watch_loop(metrics: Metrics, beat: Callable[[], None]) -> None:

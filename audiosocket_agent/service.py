@@ -10,6 +10,7 @@ import asyncio
 import gc
 import signal
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,12 +18,14 @@ from typing import Final
 from audiosocket_agent import config, log
 from audiosocket_agent.agents import profile
 from audiosocket_agent.agents.profile import Profile
+from audiosocket_agent.archive import archive
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.control.server import ControlServer
 from audiosocket_agent.desk import Desk
 from audiosocket_agent.drive import Driver
 from audiosocket_agent.errors import ConfigError, StartError
+from audiosocket_agent.ledger import Book
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.echo import EchoModel
@@ -33,7 +36,11 @@ from audiosocket_agent.settings import Settings
 from audiosocket_agent.tools.builtin import built_in
 from audiosocket_agent.tools.registry import Registry
 
-_STOP_SECONDS: Final = 15.0  # beyond the drain and the polite end: closing, a busy machine
+_STOP_SECONDS: Final = 28.0
+"""Beyond the drain and the polite end: closing, a busy machine, the last records to a database that does
+not answer."""
+
+NEXT_SECONDS: Final = 1.0
 
 _log = log.get(__name__)
 
@@ -50,10 +57,19 @@ async def serve(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     plans = agents(settings)
     metrics = Metrics()
+    async with archive(settings, metrics) as book:
+        await _take_calls(settings, plans, metrics, book)
+    _log.info("stopped")
+
+
+async def _take_calls(
+    settings: Settings, plans: Mapping[str, Plan], metrics: Metrics, book: Book
+) -> None:
     server = Server(
         voice_model(settings),
         plans,
         metrics,
+        book=book,
         default=settings.default_agent,
         max_calls=settings.max_calls,
         downlink_rate_hz=settings.audiosocket.downlink_rate,
@@ -86,13 +102,15 @@ async def _serve(settings: Settings) -> None:
             watch = tasks.create_task(watch_loop(metrics, beat))
             await stop.wait()
             notify_systemd(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_stop_us(settings.drain_timeout)}")
+            busy = server.calls > 0
             await server.drain(settings.drain_timeout, hurry)
+            if busy:
+                await asyncio.sleep(NEXT_SECONDS)  # the last caller's dialplan asks what is next
             watch.cancel()
         await agi.stop()
         await control.stop()
     finally:
         await server.stop()
-    _log.info("stopped")
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:

@@ -9,9 +9,11 @@ import asyncio
 import math
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from audiosocket_agent import log
+from audiosocket_agent.agents.profile import FACTS
 from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND
 from audiosocket_agent.audio.uplink import Uplink
 from audiosocket_agent.audio.vad import Edge
@@ -58,9 +60,9 @@ from audiosocket_agent.call.next_step import (
     transfer,
 )
 from audiosocket_agent.call.summary import Summary
-from audiosocket_agent.clock import monotonic
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.keypad import Keypad
+from audiosocket_agent.ledger import Ledger
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model import base
 from audiosocket_agent.pbx.audiosocket import Leg
@@ -75,6 +77,8 @@ _log = log.get(__name__)
 
 
 BY_KEY: Final = "asked by a key of the telephone"
+LANGUAGE: Final = "LANGUAGE"
+"""The variable by which a dialplan says what the caller speaks."""
 
 MAX_EARLY_CHUNKS: Final = 1500
 """A minute in chunks of 40 ms: a greeting kept while the phone rings, or the words to a caller who is
@@ -99,7 +103,8 @@ class Session:
         plan: Plan,
         info: CallInfo,
         metrics: Metrics,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float],
+        ledger: Ledger,
     ) -> None:
         self.id = str(call_id)
         self._log = _log.bind(call=self.id)
@@ -110,6 +115,7 @@ class Session:
         self.info = info
         self._metrics = metrics
         self._clock = clock
+        self._ledger = ledger
         self._call = Call(plan.limits, clock())
         self._summary = Summary()
         self._tasks: asyncio.TaskGroup  # while running
@@ -123,13 +129,19 @@ class Session:
         )
         self._last_voiced_at: float | None = None  # in the caller's present turn
         self._sounded_at = 0.0  # when a sound of the caller was last detected
-        self._tool_runner = ToolRunner(plan.tools, _Control(self), metrics, self._log)
+        self._heard_at = 0.0  # when the caller last was
+        self._secrets: dict[str, str] = {}
+        self._tool_runner = ToolRunner(
+            plan.tools, self, metrics, self._log, asynchronous=model.capabilities.async_tools
+        )
+        self.turn = 1  # of the model's; the greeting is the first
         self._keypad = Keypad(plan.keys, self._feed, self._act, clock)
         self._ticks = 0
         self._began_at = clock()
         self._transfer: tuple[Target, str] | None = None  # who to, and why, as the agent decided
         self.downlink_rate_hz = 0  # 24000 where the caller's Asterisk is known to take it
         self.answered = False  # somebody has been connected
+        self._awaited = False  # a caller whose transfer has failed is to come back
 
     # -- the lifetime --------------------------------------------------------------------------
 
@@ -159,6 +171,8 @@ class Session:
             self._began_at = leg.accepted_at
             self._log.info("call started", peer=leg.peer)
         self.answered = True
+        self._awaited = False
+        self._ledger.answered()
         leg.use_rate(self.downlink_rate_hz)
         self._leg = leg
         self._feed(LegOpened())
@@ -174,6 +188,8 @@ class Session:
         """What the dialplan is to do with the caller; None while the agent has them."""
         if self._call.state not in (State.HUNG_UP, State.HELD, State.OVER):
             return None
+        if self._awaited:  # the dialplan was to bring the caller back, and asks anew
+            return NextStep(Action.FALLBACK, reason="not_back")
         if self.transferring is not None:
             return transfer(*self.transferring)
         return after(self._call.outcome, self.plan.briefing)
@@ -233,6 +249,8 @@ class Session:
             left = step.reason == Outcome.CALLER_HANGUP  # meanwhile
             self._feed(LegClosed(Outcome.CALLER_HANGUP) if left else TransferDone())
             return step
+        self._awaited = True
+        self._early.clear()  # what was said to nobody meanwhile is not for the caller's return
         why = DIAL_FAILURES.get(status, "nobody was reached")
         if self._voice is not None:
             self._voice.send_text(TRANSFER_FAILED.format(why))
@@ -272,6 +290,24 @@ class Session:
                 sounds = self._uplink.sounding
                 self._perform(self._call.elapse(self._clock(), caller_sounds=sounds))
 
+    # -- for the tools (tools.runner.Conversation) ---------------------------------------------
+
+    def control(self, key: str) -> "_Control":
+        """What one use of a tool may do."""
+        return _Control(self, self._secrets, key, self.turn)
+
+    def quiet_s(self) -> float:
+        """How long neither side has been heard; 0 while one is, or they do not have each other."""
+        leg = self._leg
+        if leg is None or not self._call.conversing:
+            return 0.0
+        return self._clock() - max(leg.accepted_at, leg.last_spoke_at, self._heard_at)
+
+    def tell(self, text: str) -> None:
+        """Tell the model something that is not the caller's speech."""
+        if self._voice is not None:
+            self._voice.send_text(text)
+
     # -- the leg's side (LegListener) ----------------------------------------------------------
 
     def heard(self, payload: bytes, rate_hz: int, now: float) -> None:
@@ -282,7 +318,7 @@ class Session:
         if self._voice is not None:
             self._voice.send_audio(pcm, self._uplink.rate_hz)
         if self._uplink.voiced:
-            self._last_voiced_at = now
+            self._last_voiced_at = self._heard_at = now
         if edges:
             self._follow(edges, now)
 
@@ -377,6 +413,8 @@ class Session:
                 self._generation_ended()
             case base.TurnEnded():
                 self._generation_ended()
+                self.turn += 1
+                self._ledger.turn_ended()
                 self._feed(TurnEnded(event.spoke))
             case base.Interrupted():
                 self._feed(Interrupted())
@@ -388,10 +426,12 @@ class Session:
                 for use_id in ids:
                     self._tool_runner.cancel(use_id)
             case base.Usage(tokens):
+                self._ledger.used(tokens)
                 for (direction, modality), count in tokens.items():
                     self._metrics.tokens.labels(direction, modality).inc(count)
                     self._summary.tokens[direction] += count
             case base.Transcript(speaker, text):
+                self._ledger.said(speaker, text)
                 self._log.debug("transcript", speaker=speaker, text=text)
             case base.GoAway(seconds_left):
                 self._log.warning("model goes away", seconds=seconds_left)
@@ -428,6 +468,7 @@ class Session:
             case Answered(seconds):
                 self._metrics.response.observe(seconds)
                 self._summary.answered(seconds)
+                self._ledger.replied(seconds)
             case TellKeys():
                 keys = self._keypad.take_untold()
                 if keys and self._voice is not None:
@@ -451,6 +492,7 @@ class Session:
                 leg.resume()
             case DropReply():
                 heard_ms = leg.playout.clear()
+                self._ledger.interrupted(heard_ms)
                 self._discarding_until = math.inf if self._generating else 0.0
                 if self._voice is not None:
                     self._voice.note_heard(heard_ms)
@@ -475,6 +517,8 @@ class Session:
         duration = self._clock() - self._began_at
         self._metrics.call_duration.observe(duration)
         self._metrics.calls.labels(self._call.outcome.value).inc()
+        to = self.transferring[0].name if self.transferring else ""
+        self._ledger.ended(self._call.outcome, self._summary, to)
         self._log.info(
             "call ended",
             outcome=self._call.outcome.value,
@@ -483,12 +527,26 @@ class Session:
         )
 
 
+@dataclass(frozen=True, slots=True, repr=False)  # it has secrets
 class _Control:
-    """What tools may do to the call (tools.registry.CallControl)."""
+    """What one use of a tool may do to the call (tools.registry.CallControl)."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._secrets: dict[str, str] = {}
+    _session: Session
+    _secrets: dict[str, str]
+    key: str
+    turn: int
+
+    @property
+    def id(self) -> str:
+        return self._session.id
+
+    @property
+    def language(self) -> str:
+        return self._session.info.variables.get(LANGUAGE, "")
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return self._session.info.facts((*FACTS, *self._session.info.variables))
 
     def end(self) -> None:
         self._session.agent_ends()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,9 @@ def _number(value: Any) -> Any:
 
 FromText = BeforeValidator(_number)
 
+
+_BRIEFED_S: Final = 70.0
+"""What a human may be told, and some."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -60,8 +63,9 @@ class AudioSocket(_Section):
     )
     uuid_mode: Literal["open", "registered"] = Field(
         "open",
-        description="open takes any UUID; registered only those that FastAGI `open` has announced, "
-        "once, and from the same host. Off loopback it must be registered.",
+        description="open takes any UUID; registered only those that FastAGI (`open`, `run`) or `dial` "
+        "has announced, once, and from the same host. Off loopback it must be registered; keep the "
+        "FastAGI port to the PBX, too.",
     )
     uplink_gap_fill: float = Field(
         1.0,
@@ -99,6 +103,28 @@ class Transfer(_Section):
         le=600,
         description="How long a human's phone rings, where FastAGI `run` drives the call; the "
         "dialplan says it elsewhere.",
+    )
+
+
+class Database(_Section):
+    """Where the records of calls are."""
+
+    url: SecretStr | None = Field(
+        None,
+        description="postgresql://USER:PASSWORD@HOST/NAME, or sqlite:///PATH; without it agent.db in "
+        "the state directory.",
+    )
+
+
+class Records(_Section):
+    """What is kept of a call."""
+
+    transcripts: bool = Field(True, description="Keep what was said, as text.")
+    days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days after which a call's records are deleted; 0 keeps them.",
     )
 
 
@@ -313,6 +339,8 @@ class Settings(BaseSettings):
     audiosocket: AudioSocket = AudioSocket()
     fastagi: FastAgi = FastAgi()
     transfer: Transfer = Transfer()
+    database: Database = Database()
+    records: Records = Records()
     control: Control = Control()
     ami: Ami = Ami()
     outbound: Outbound = Outbound()
@@ -334,6 +362,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"AUDIOSOCKET_HOST={self.audiosocket.host} is not loopback, which needs "
                 "AUDIOSOCKET_UUID_MODE=registered: AudioSocket knows no other password"
+            )
+        if self.transfer.hold < self.transfer.ring + _BRIEFED_S:
+            raise ValueError(
+                f"TRANSFER_HOLD is less than TRANSFER_RING and {_BRIEFED_S:.0f} s of briefing"
             )
         if self.enable_call_recording:
             raise ValueError(

@@ -12,6 +12,7 @@ from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.desk import Desk
 from audiosocket_agent.drive import Driver
 from audiosocket_agent.lab.caller import Call
+from audiosocket_agent.ledger import BLANK, Book
 from audiosocket_agent.metrics import PREFIX, Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.pbx.agi import FastAgiServer
@@ -56,6 +57,7 @@ async def house(
     max_calls: int = 100,
     downlink_rate_hz: int = 0,
     registered_only: bool = False,
+    book: Book = BLANK,
     **plan: Any,
 ) -> AsyncIterator[House]:
     """The service, for as long as the block lasts; the loop's clock is its clock."""
@@ -68,6 +70,7 @@ async def house(
         max_calls=max_calls,
         downlink_rate_hz=downlink_rate_hz,
         registered_only=registered_only,
+        book=book,
         clock=asyncio.get_running_loop().time,
     )
     port = await server.listen(HOST, 0)

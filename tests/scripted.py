@@ -103,6 +103,10 @@ class ScriptedModel:
         self._refuses = refuses
         self.puppets: list[Puppet] = []
 
+    def refuses(self, error: ModelError) -> None:
+        """From now on it cannot be had."""
+        self._refuses = error
+
     @property
     def puppet(self) -> Puppet:
         """The session of the only call."""

@@ -100,7 +100,8 @@ async def serving(**settings: str) -> AsyncIterator[Service]:
     """A service that is ready; killed at the end of the block unless it has ended."""
     with tempfile.TemporaryDirectory(prefix="agent-") as directory:  # short: a socket's path is
         control = Path(directory, "control.sock")
-        async with _running(control, {"CONTROL_SOCKET": str(control), **settings}) as service:
+        own = {"CONTROL_SOCKET": str(control), "STATE_DIRECTORY": directory}
+        async with _running(control, own | settings) as service:
             yield service
 
 

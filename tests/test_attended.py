@@ -223,12 +223,75 @@ async def test_a_briefing_fits_into_a_full_or_draining_service() -> None:
 
 @in_virtual_time
 async def test_a_refused_model_leaves_no_briefing_behind() -> None:
-    refused = ScriptedModel(script)
-    async with transferring(refused) as (service, briefing):
-        refused._refuses = ModelError("429", "quota", retryable=False)
+    async def refuses_the_second(model: Puppet) -> None:
+        models.refuses(ModelError("429", "quota", retryable=False))
+        await script(model)
+
+    models = ScriptedModel(refuses_the_second)
+    async with transferring(models) as (service, briefing):
         async with service.call(uuid=uuid.UUID(briefing)) as human:
-            await human.passes(0.2)
-        session = service.server.session(CALL)
-        assert session is not None
-        session.end(Outcome.DRAINED)
+            assert await human.ended() is End.FINISHED
+        assert len(models.puppets) == 1
+        assert (await asked(service, briefing))["AGENT_NEXT"] == "accept"
         await service.is_empty()
+
+
+# -- what may go wrong between the dialplan and us -----------------------------------------------
+
+
+@in_virtual_time
+async def test_a_caller_who_cannot_be_brought_back_is_left_to_the_fallback() -> None:
+    async with transferring(ScriptedModel(script)) as (service, _):
+        assert (await asked(service, CALL, "BUSY"))["AGENT_NEXT"] == "again"
+        # AudioSocket() has failed, and the dialplan asks: the human's phone is not to ring again
+        assert (await asked(service, CALL))["AGENT_NEXT"] == "fallback"
+        assert service.server.calls == 1
+
+
+@in_virtual_time
+async def test_what_was_said_while_nobody_was_there_is_not_played_on_return() -> None:
+    async def talks_to_nobody(model: Puppet) -> None:
+        if "colleague" in model.setup.instructions:
+            return
+        model.tell(base.ToolCall("1", "transfer_call", {"target": "sales", "reason": REASON}))
+        model.say(tone(1.0))
+        model.turn_ends()
+        await asyncio.sleep(3.0)  # the caller is held
+        model.say(tone(3.0))
+        model.turn_ends()
+        await model.told.wait()
+        model.say(tone(0.5))
+        model.turn_ends()
+
+    async with transferring(ScriptedModel(talks_to_nobody)) as (service, _):
+        await asyncio.sleep(10.0)
+        assert (await asked(service, CALL, "NOANSWER"))["AGENT_NEXT"] == "again"
+        async with service.call(uuid=CALL) as caller:
+            await caller.passes(4.0)
+            assert sum(f.audible for f in caller.frames) * FRAME == pytest.approx(
+                0.5, abs=2 * FRAME
+            )
+
+
+@in_virtual_time
+async def test_an_operator_may_hang_up_on_a_caller_who_is_held() -> None:
+    async with transferring(ScriptedModel(script)) as (service, briefing):
+        held = service.server.session(CALL)
+        assert held is not None
+        held.end(Outcome.OPERATOR_HANGUP)
+        await service.is_empty()
+        assert (await asked(service, CALL, "NOANSWER"))["AGENT_NEXT"] == "hangup"
+        assert (await asked(service, briefing))["AGENT_NEXT"] == "refuse"
+
+
+@in_virtual_time
+async def test_a_human_who_takes_the_call_and_is_gone_leaves_the_caller_their_conversation() -> (
+    None
+):
+    async with transferring(ScriptedModel(script)) as (service, briefing):
+        async with service.call(uuid=uuid.UUID(briefing)) as human:
+            await briefed(human)
+            human.press("1")
+            assert await human.ended() is End.FINISHED
+        # and hung up: Asterisk aborts the subroutine: nobody asks what the human wanted
+        assert (await asked(service, CALL, "NOANSWER"))["AGENT_NEXT"] == "again"

@@ -591,7 +591,7 @@ async def test_a_drain_in_a_hurry_ends_calls_politely() -> None:
 
 
 def tool(name: str, run: object) -> Tool:
-    return Tool(ToolSpec(name, "For a test."), run)  # type: ignore[arg-type]
+    return Tool(ToolSpec(name, "For a test."), run, timeout_s=0.9)  # type: ignore[arg-type]
 
 
 @in_virtual_time
@@ -605,14 +605,14 @@ async def test_whatever_a_tool_does_wrong_is_told_to_the_model_and_the_call_goes
 
     async def use(model: Puppet) -> None:
         for number, name in enumerate(("breaks", "hangs", "no_such_tool", "hangs")):
-            model.tell(base.ToolCall(str(number), name, {}))
-        await asyncio.sleep(1.0)
+            model.tell(base.ToolCall(str(number), name, {"of": number}))
+        await asyncio.sleep(0.5)
         model.tell(base.ToolCancelled(("3",)))
 
     model = ScriptedModel(use)
     tools = [tool("breaks", breaks), tool("hangs", hangs)]
     async with house(model, tools=tools) as service, service.call() as call:
-        await call.passes(12.0)
+        await call.passes(2.0)
         answers = {wanted.id: result for wanted, result in model.puppet.results}
         assert answers == {
             "0": {"error": "it failed"},

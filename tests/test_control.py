@@ -360,7 +360,7 @@ async def test_an_agent_there_is_not_is_named(path: Path) -> None:
         pytest.param("localhost", "::1", "localhost", True, id="one host, by its name"),
         pytest.param("0.0.0.0", "127.0.0.1", HOST, True, id="one host, and every address"),
         pytest.param("", "::1", HOST, True, id="one host, every address, by IPv6"),
-        pytest.param("::", "127.0.0.1", "[::1]", False, id="one host, and every IPv6 address"),
+        pytest.param("::", "127.0.0.1", "[::1]", True, id="one host, and every IPv6 address"),
         pytest.param("192.0.2.9", "192.0.2.7", "192.0.2.9", False, id="two hosts"),
         pytest.param("2001:db8::9", "2001:db8::7", "[2001:db8::9]", False, id="two hosts, IPv6"),
     ],
@@ -401,12 +401,12 @@ async def test_a_pbx_afar_is_told_our_address_in_its_network(path: Path) -> None
 
 @pytest.mark.skipif(not our_address(), reason="this host has no network")
 @in_virtual_time
-async def test_a_pbx_on_this_host_that_dials_its_outer_address_comes_from_there(path: Path) -> None:
+async def test_a_pbx_on_this_host_may_come_from_any_of_its_addresses(path: Path) -> None:
     async with house(ScriptedModel()) as service, controlled(service, path, our_address()):
         await ask(path, {"do": "expect", "id": str(CALL), "peer": HOST})
         async with service.call(uuid=CALL) as call:  # from 127.0.0.1
-            assert await call.ended() is End.FINISHED
-        assert service.metric("calls_rejected_total", reason="other_host") == 1
+            await call.passes(0.2)
+        assert service.metric("calls_rejected_total", reason="other_host") == 0
 
 
 # -- what is no request --------------------------------------------------------------------------

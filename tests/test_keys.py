@@ -227,3 +227,47 @@ async def test_a_secret_reaches_neither_the_model_nor_a_log(
         everything = json.dumps([model.puppet.texts, told(model)]) + caplog.text
         assert SECRET not in everything
         assert " ".join(SECRET) not in everything
+
+
+@in_virtual_time
+@pytest.mark.parametrize(
+    ("pressed", "then"),
+    [
+        (SECRET, "353"),  # digits beyond the eight
+        (SECRET[:3], "17353"),  # a pause that was too long
+    ],
+)
+async def test_what_follows_a_secret_closely_belongs_to_it(pressed: str, then: str) -> None:
+    model = asks(0.5, max=8, secret=True, timeout=2)
+    async with with_keys(model) as service, service.call() as call:
+        await call.agent_speaks()
+        await call.agent_silent(0.5)
+        call.press(pressed)
+        await call.passes(3.0)
+        assert model.puppet.results
+        call.press(then)
+        await call.passes(2.5)
+        call.press(then[0])
+        await call.passes(5.0)
+        assert model.puppet.texts == []
+        assert call.end is None  # nor has a key done what it does otherwise
+        call.press("12")
+        await call.passes(2.0)
+        assert "1 2" in model.puppet.texts[0]
+
+
+@in_virtual_time
+async def test_a_secret_that_the_model_gives_up_is_not_told_either() -> None:
+    async def ask(model: Puppet) -> None:
+        model.tell(wants(max=8, secret=True))
+        await asyncio.sleep(1.0)
+        model.tell(base.ToolCancelled(("1",)))
+
+    model = ScriptedModel(ask)
+    async with with_keys(model) as service, service.call() as call:
+        await call.passes(0.5)
+        for digit in SECRET:
+            call.press(digit)
+            await call.passes(0.3)
+        await call.passes(2.0)
+        assert model.puppet.texts == []

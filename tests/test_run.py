@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.caller import Call
@@ -123,10 +124,17 @@ async def test_the_phone_rings_while_the_model_is_dialled() -> None:
 @in_virtual_time
 @pytest.mark.parametrize("ring", ["", "0", "-1", "soon", "nan", "inf", "1e9"])
 async def test_an_odd_time_to_ring_does_no_harm(ring: str) -> None:
-    async with house(ScriptedModel(goodbye)) as service:
+    async def waits(model: Puppet) -> None:
+        await asyncio.sleep(40.0)  # longer than anybody lets it ring
+        await goodbye(model)
+
+    model = ScriptedModel(waits)
+    async with house(model, limits=Limits(ring_s=5.0)) as service:
         asterisk = Asterisk(service)
         assert await asterisk.run(f"ring={ring}") == "OK"
         assert asterisk.line.ran[-2] == "ANSWER"
+        assert service.metric("calls_total", outcome="abandoned") == 0
+        assert len(model.puppets) == 1
         assert all("n" not in step for step in asterisk.line.ran if step.startswith("Wait"))
 
 

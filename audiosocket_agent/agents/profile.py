@@ -55,8 +55,6 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _TARGET_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 # No &, comma or slash: Dial reads nothing but one extension of the dialplan's in it.
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9*#_.-]{1,40}")
-# In capitals, so that a misspelt fact is not taken for one.
-_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,79}")
 
 
 @dataclass(frozen=True, slots=True)

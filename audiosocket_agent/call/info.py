@@ -3,12 +3,21 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 MAX_VARIABLES: Final = 20
 MAX_VARIABLE_CHARS: Final = 256
 VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,79}")
 """The name of a fact that a dialplan adds; in capitals, so that none is taken for one of ours."""
+
+
+class Direction(StrEnum):
+    """Who has called whom."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+    BRIEFING = "briefing"  # a human is told of a caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,7 @@ class CallInfo:
     """What was dialled."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """What the dialplan has added."""
+    direction: Direction = Direction.INBOUND
 
     def facts(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the facts that are asked for and known."""

@@ -352,6 +352,18 @@ class Call:
         self._deadlines = {Unclaimed: now + self._limits.held_s}
         return []
 
+    def _left_before(self, event: Event, now: float) -> list[Command]:
+        """The caller has hung up over last words; whoever was to be passed on was not."""
+        assert isinstance(event, LegClosed)
+        if self._held:
+            self.outcome = event.outcome
+        return self._over(event, now)
+
+    def _held_no_more(self, event: Event, now: float) -> list[Command]:
+        assert isinstance(event, EndOrdered)
+        self.outcome = event.outcome
+        return self._over(event, now)
+
     def _back(self, event: Event, now: float) -> list[Command]:
         """The transfer came to nothing, and the conversation goes on."""
         self._held = False
@@ -428,11 +440,11 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
         FarewellDue: Call._enough_words,
         CallerSustained: Call._speaks_on,
         Interrupted: Call._speaks_on,
-        LegClosed: Call._over,
+        LegClosed: Call._left_before,
     },
     State.TAIL: {
         TailPlayed: Call._hang_up,
-        LegClosed: Call._over,
+        LegClosed: Call._left_before,
     },
     State.HUNG_UP: {
         LegClosed: Call._given_back,
@@ -442,7 +454,7 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
         ModelFailed: Call._failed_early,
         LegClosed: Call._caller_left,
         TransferDone: Call._over,
-        EndOrdered: Call._over,
+        EndOrdered: Call._held_no_more,
         Unclaimed: Call._over,
     },
     State.OVER: {},

@@ -69,10 +69,14 @@ def after(outcome: Outcome, briefing: bool = False) -> NextStep:
     return NextStep(AFTER_CALL.get(outcome, Action.FALLBACK), reason=outcome.value)
 
 
+GONE: Final = ("HANGUP", "CANCEL")
+"""What a dialplan says where the caller has left."""
+
+
 def after_transfer(status: str) -> NextStep:
     """What follows where a transfer was tried and the conversation is not there to go back to;
     `status` is the dialplan's DIALSTATUS."""
-    if status in ("HANGUP", "CANCEL"):
+    if status in GONE:
         return NextStep(Action.HANGUP, reason=Outcome.CALLER_HANGUP.value)
     if status == "ANSWER":
         return NextStep(Action.HANGUP, reason=Outcome.TRANSFERRED.value)

@@ -14,3 +14,5 @@ class ToolSpec:
     parameters: Mapping[str, Any] = field(
         default_factory=lambda: {"type": "object", "properties": {}}
     )
+    slow: bool = False
+    """It may take longer than anybody waits without a word: a model that can goes on talking."""

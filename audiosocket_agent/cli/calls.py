@@ -64,7 +64,7 @@ def transfer(
 
 
 def _socket(file: Path | None) -> Path:
-    return config.control_socket(config.load(file).settings)
+    return config.control_socket(config.load_beside_the_service(file).settings)
 
 
 def _ask(path: Path, **request: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from audiosocket_agent import config
+from audiosocket_agent.call.info import VARIABLE
 from audiosocket_agent.cli.options import AsJson, ConfigFile
 from audiosocket_agent.errors import ConfigError, StartError
 from audiosocket_agent.settings import Settings
@@ -34,14 +36,9 @@ def dialplan(
 ) -> None:
     """Print the lines for extensions.conf, with this host's addresses in them."""
     from audiosocket_agent.dialplan import lines
-    from audiosocket_agent.service import agents
 
-    settings = config.load(file).settings
-    plans = agents(settings)
-    if agent and agent not in plans:
-        raise typer.BadParameter(
-            f"there is no agent {agent!r}; there are: {', '.join(sorted(plans))}"
-        )
+    settings = config.load_beside_the_service(file).settings
+    _known_agent(settings, agent)
     typer.echo(lines(settings, _targets(settings), agent=agent, one_line=one_line), nl=False)
 
 
@@ -81,10 +78,8 @@ def dial(
         caller_id=outbound.caller_id,
     )
     variables = dict(_variables(var or []))
-    try:
-        result = asyncio.run(_dial(settings, order, agent, variables))
-    except ValueError as error:  # a setting has characters that AMI cannot carry
-        raise StartError(f"nothing was dialled: {error}") from None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a phone that rings is hung up, too
+    result = asyncio.run(_dial(settings, order, agent, variables))
     if as_json:
         outcome = result.outcome.name.lower()
         typer.echo(
@@ -132,8 +127,8 @@ async def _dial(
 
 
 async def _log_in(settings: Settings) -> None:
-    async with _manager(settings):
-        pass
+    async with _manager(settings) as manager:
+        await manager.channels()  # which `dial` needs the right to ask for
 
 
 def _manager(settings: Settings) -> "AbstractAsyncContextManager[Ami]":
@@ -162,9 +157,19 @@ def _targets(settings: Settings) -> "list[Target]":
     return [target for plan in agents(settings).values() for target in plan.targets.values()]
 
 
+def _known_agent(settings: Settings, agent: str) -> None:
+    from audiosocket_agent.service import agents
+
+    plans = agents(settings)
+    if agent and agent not in plans:
+        raise typer.BadParameter(
+            f"there is no agent {agent!r}; there are: {', '.join(sorted(plans))}"
+        )
+
+
 def _variables(pairs: list[str]) -> Iterator[tuple[str, str]]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise typer.BadParameter(f"--var {pair!r} is not KEY=VALUE")
+        if not (equals and VARIABLE.fullmatch(name)):
+            raise typer.BadParameter(f"--var {pair!r} is not KEY=VALUE, the key in capitals")
         yield name, value

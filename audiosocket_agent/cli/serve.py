@@ -25,13 +25,13 @@ def version() -> None:
 
 def config_check(file: ConfigFile = None) -> None:
     """Say whether the settings can be used."""
-    loaded = config.load(file)
+    loaded = config.load_beside_the_service(file)
     typer.echo(f"ok: {len(loaded.origins)} settings given, model {loaded.settings.model}")
 
 
 def config_print(file: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the settings in force and where they come from; secrets are masked."""
-    loaded = config.load(file)
+    loaded = config.load_beside_the_service(file)
     if as_json:
         typer.echo(json.dumps(config.as_dict(loaded), indent=2, default=str))
     else:
@@ -42,7 +42,7 @@ def agents_list(file: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the agents there are, and whom each may pass callers on to."""
     from audiosocket_agent.agents import profile
 
-    settings = config.load(file).settings
+    settings = config.load_beside_the_service(file).settings
     agents = profile.load(settings.agents_directory).values()
     if as_json:
         shown = [
@@ -66,4 +66,4 @@ def agents_check(file: ConfigFile = None) -> None:
     """Say whether the agents' files can be used: every mistake, with its line."""
     from audiosocket_agent.service import agents
 
-    typer.echo(f"ok: {', '.join(agents(config.load(file).settings))}")
+    typer.echo(f"ok: {', '.join(agents(config.load_beside_the_service(file).settings))}")

@@ -11,7 +11,13 @@ from typing import Any, Final, NamedTuple
 
 from audiosocket_agent import __version__, log
 from audiosocket_agent.call.events import Outcome
-from audiosocket_agent.call.info import MAX_VARIABLE_CHARS, MAX_VARIABLES, VARIABLE, CallInfo
+from audiosocket_agent.call.info import (
+    MAX_VARIABLE_CHARS,
+    MAX_VARIABLES,
+    VARIABLE,
+    CallInfo,
+    Direction,
+)
 from audiosocket_agent.clock import monotonic
 from audiosocket_agent.server import Server
 from audiosocket_agent.session import Session
@@ -152,7 +158,11 @@ class Operator:
         if agent and agent not in self._server.plans:
             there_are = _names(self._server.plans)
             raise Refused(f"there is no agent {_shown(agent)}; there are: {there_are}")
-        info = CallInfo(caller=_text(request, "caller", ""), variables=_variables(request))
+        info = CallInfo(
+            caller=_text(request, "caller", ""),
+            variables=_variables(request),
+            direction=Direction.OUTBOUND,
+        )
         address, peer = self._meet(_text(request, "peer", "127.0.0.1"))
         call_id, ring_s = _call_id(request), _ring(request)
         status = self._server.expect(call_id, peer=peer, agent=agent, info=info, ring_s=ring_s)

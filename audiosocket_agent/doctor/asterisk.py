@@ -122,14 +122,20 @@ def _load(module: str) -> str:
 async def _dialplan(console: Console, host: Host) -> Finding:
     wanted = [SUBROUTINE]
     wanted += [BRIEFING] if any(target.attended for target in host.targets) else []
+    cure = (
+        "put extensions_audiosocket.conf beside extensions.conf and #include it there (see "
+        f"audiosocket-agent dialplan), {_RELOAD}"
+    )
     for context in wanted:
-        if not await console.has("s", context):
-            return failed(
-                "dialplan",
-                f"there is no context {context}",
-                "put extensions_audiosocket.conf beside extensions.conf and #include it there (see "
-                f"audiosocket-agent dialplan), {_RELOAD}",
-            )
+        if await console.has("s", context):
+            continue
+        if BRIEFING in wanted:
+            return failed("dialplan", f"there is no context {context}", cure)
+        return warning(
+            "dialplan",
+            f"there is no context {context}: good where AGI(agi://.../run) is all there is",
+            f"for Gosub({context},s,1), {cure}",
+        )
     return ok("dialplan", f"has {' and '.join(wanted)}")
 
 
@@ -144,6 +150,8 @@ async def _globals(console: Console, host: Host) -> Finding:
         right = await asyncio.to_thread(address, settings)  # a wildcard's may need a resolver
         cure = f"{variable}={right} in [globals] of extensions.conf, {_RELOAD}"
         value = values.get(variable)
+        if value is None and not await console.has("s", SUBROUTINE):
+            return skipped("globals", f"only [{SUBROUTINE}] reads them, and it is not there")
         if value is None:
             return failed("globals", f"{variable} is not set", cure)
         if place.port and not await _leads_to(value, place.host, place.port):
@@ -165,7 +173,7 @@ async def _leads_to(value: str, host: str, port: int) -> bool:
 async def _addresses(host: str) -> set[str]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # a name that is none
         return set()
     return {str(address[0]) for *_, address in found}
 

@@ -38,6 +38,7 @@ async def demo(*, fast_path: bool, heard: Path = HEARD) -> bool:
                 "METRICS_HOST": "127.0.0.1",
                 "METRICS_PORT": "0",
                 "CONTROL_SOCKET": f"{directory}/control.sock",
+                "STATE_DIRECTORY": directory,
             }
             async with _service(environment) as (port, log):
                 timeline = Timeline()

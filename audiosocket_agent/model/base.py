@@ -25,6 +25,9 @@ class Capabilities:
     heard_notes: bool
     """Text may be put in the history mid-session without starting a turn, so that the model can be
     told how much of an interrupted reply was heard."""
+    async_tools: bool = False
+    """While a tool that is declared slow runs, the model goes on, and can be told things; else it waits
+    for the result of any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Gemini Live, by google-genai: setup, tools, events and errors are the SDK's, audio goes past it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -12,6 +12,7 @@ from google.genai.live import AsyncSession
 from websockets.exceptions import ConnectionClosed
 
 from audiosocket_agent import log
+from audiosocket_agent.call.tool import ToolSpec
 from audiosocket_agent.model.base import (
     AudioSink,
     Capabilities,
@@ -63,7 +64,8 @@ class GeminiModel:
         self._live = live_model(settings.live_model)
         self.name = settings.live_model
         self.capabilities = Capabilities(
-            heard_notes=settings.heard_notes and self._live.notes_in_history
+            heard_notes=settings.heard_notes and self._live.notes_in_history,
+            async_tools=self._live.async_tools,
         )
         self._client = genai.Client(
             api_key=key or None,
@@ -83,6 +85,7 @@ class GeminiModel:
             self.capabilities,
             self._errors,
             text_by_realtime_input=self._live.text_by_realtime_input,
+            async_tools=frozenset(tool.name for tool in setup.tools if self._is_async(tool)),
         )
         connecting_for.set(session)
         stack = AsyncExitStack()
@@ -134,11 +137,19 @@ class GeminiModel:
                         if tool.parameters.get("properties")
                         else None
                     ),
-                    behavior=types.Behavior.BLOCKING if self._live.tool_behavior else None,
+                    behavior=self._behavior(tool),
                 )
                 for tool in setup.tools
             ]
         )
+
+    def _behavior(self, tool: ToolSpec) -> types.Behavior | None:
+        if not self._live.tool_behavior:
+            return None
+        return types.Behavior.NON_BLOCKING if self._is_async(tool) else types.Behavior.BLOCKING
+
+    def _is_async(self, tool: ToolSpec) -> bool:
+        return tool.slow and self._live.async_tools
 
 
 class GeminiSession:
@@ -152,8 +163,10 @@ class GeminiSession:
         failures: Callable[[], AbstractContextManager[None]],
         *,
         text_by_realtime_input: bool,
+        async_tools: Collection[str] = (),
     ) -> None:
         self._sink = sink
+        self._async_tools = async_tools
         self._text_by_realtime_input = text_by_realtime_input
         self._capabilities = capabilities
         self._failures = failures
@@ -184,6 +197,8 @@ class GeminiSession:
 
     def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
         response = types.FunctionResponse(id=call.id, name=call.name, response=dict(result))
+        if call.name in self._async_tools:  # nobody is interrupted by it
+            response.scheduling = types.FunctionResponseScheduling.WHEN_IDLE
         self._queue(lambda live: live.send_tool_response(function_responses=response))
 
     def note_heard(self, heard_ms: int) -> None:

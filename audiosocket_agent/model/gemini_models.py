@@ -18,11 +18,14 @@ class LiveModel:
     """`client_content` without `turn_complete` is taken in mid-session."""
     tool_behavior: bool = True
     """A tool says whether it blocks; where it can, BLOCKING must be said, as it is not the default."""
+    async_tools: bool = False
+    """A tool may be declared NON_BLOCKING, and the model waits for what comes of it. The models of
+    2.5 can, too, but guess the result meanwhile."""
     thinking_budget: int | None = None
     """To be sent where it is not None; some models refuse the field itself."""
 
 
-NEWEST: Final = LiveModel()
+NEWEST: Final = LiveModel(async_tools=True)
 _BY_PREFIX: Final = {
     "gemini-3.8-live": NEWEST,
     "gemini-3.1-flash-live": LiveModel(

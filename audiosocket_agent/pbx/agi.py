@@ -46,7 +46,7 @@ class Request:
 
     script: str
     query: Mapping[str, str] = field(default_factory=dict)
-    """Decoded, bounded, free of control characters. A name given twice counts as given last."""
+    """Decoded, bounded, free of control characters. A name given twice counts as given first."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Asterisk's own: callerid, calleridname, channel, extension, uniqueid, version ... without the
     `agi_` before each. "unknown" is left out."""
@@ -82,7 +82,7 @@ def parse_request(head: bytes) -> Request:
     for line in lines:
         name, colon, value = line.partition(":")
         if not (colon and name.startswith("agi_")):
-            raise PeerError("not_agi", f"{clean(line, 40)!r} is no AGI variable")
+            raise PeerError("not_agi", "a line is no AGI variable")  # and may be part of a name
         facts[clean(name.removeprefix("agi_"), 80)] = clean(value)
     script = facts.pop("network_script", "")
     path, _, query = script.partition("?")
@@ -121,6 +121,7 @@ def _query(text: str) -> dict[str, str]:
     except ValueError:
         limit = MAX_QUERY_VALUES
         raise PeerError("too_long", f"an AGI request with over {limit} values") from None
+    pairs.reverse()  # the first wins: what a caller calls themselves may hold an & and come later
     return {clean(name, 80): clean(value) for name, value in pairs}
 
 

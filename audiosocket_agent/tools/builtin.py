@@ -21,6 +21,7 @@ END_CALL: Final = Tool(
         "End the telephone call. Use it when the caller has said goodbye or has nothing more.",
     ),
     _end_call,
+    max_uses=None,
 )
 
 
@@ -55,6 +56,7 @@ def transfer_call(targets: Iterable[Target]) -> Tool:
             },
         ),
         run,
+        max_uses=None,
     )
 
 
@@ -104,7 +106,7 @@ def _is_number(value: Any) -> bool:
 COLLECT_DIGITS: Final = Tool(
     ToolSpec(
         "collect_digits",
-        "Have the caller enter digits on the telephone's keys. Ask for them first, then use it. With "
+        "Have the caller enter digits on the telephone's keys. Use it as you ask for them. With "
         "secret (a PIN, a card number) you are told only how many there were and the name they are "
         "kept under; never ask the caller to speak a secret.",
         {
@@ -123,6 +125,7 @@ COLLECT_DIGITS: Final = Tool(
     ),
     _collect_digits,
     timeout_s=_COLLECT_S,
+    awaits_caller=True,
 )
 
 

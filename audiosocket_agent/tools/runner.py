@@ -1,27 +1,66 @@
-"""Runs the tools of one call: errors as data, and what takes time beside the conversation."""
+"""Runs the tools of one call: errors as data, nothing done twice, what takes time beside the
+conversation.
+
+A model repeats itself. The same use in the same turn gets the result of the first; one that nobody
+knows the end of (cancelled, too slow, broken) is tried again under its old key, so that whoever looks
+at keys does nothing twice either.
+"""
 
 import asyncio
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from audiosocket_agent.log import Log
 from audiosocket_agent.metrics import Metrics
-from audiosocket_agent.tools.registry import CallControl, Registry
+from audiosocket_agent.tools.audit import UNCERTAIN, Used, UseOutcome, canonical, key_of, masked
+from audiosocket_agent.tools.registry import Registry, Result, Tool, ToolError, ToolFailed
+from audiosocket_agent.tools.schema import ArgumentError
+from audiosocket_agent.tools.silence import TAKES_LONGER, explain, tell_late
+from audiosocket_agent.tools.work import Answer, Conversation, Work
 
-Result = Mapping[str, Any]
-Answer = Callable[[Result], None]
+MAX_RESULT_BYTES: Final = 8 * 1024
+"""Of JSON. Nobody listens to more, and half an address told with confidence is worse than none."""
+MAX_ARGUMENT_CHARS: Final = 16 * 1024
+"""Of JSON."""
+MAX_REFUSAL_CHARS: Final = 500
+
+_NO_SUCH_TOOL: Final[Result] = {"error": "there is no such tool"}
+_FAILED: Final[Result] = {"error": "it failed"}
+_TOO_SLOW: Final[Result] = {"error": "it took too long"}
+_TOO_LONG: Final[Result] = {"error": "the answer is too long to be told; ask for less"}
+_ENOUGH: Final[Result] = {"error": "it has been used as often as one call may; go on without it"}
+_BUSY: Final[Result] = {"error": "it is in use too often at a time; wait for a result"}
 
 
 class ToolRunner:
-    """The tools of one call. Runs in the call's TaskGroup, so that nothing outlives the call."""
+    """The tools of one call. Runs in the call's TaskGroup, so that nothing outlives the call.
 
-    def __init__(self, tools: Registry, call: CallControl, metrics: Metrics, logger: Log) -> None:
+    `asynchronous`: the model goes on while a tool that is declared slow runs. `audit` is told of every
+    use, when it is over; it must not block.
+    """
+
+    def __init__(
+        self,
+        tools: Registry,
+        call: Conversation,
+        metrics: Metrics,
+        logger: Log,
+        *,
+        asynchronous: bool = False,
+        audit: Callable[[Used], None] | None = None,
+    ) -> None:
         self._tools = tools
+        self._audit = audit
         self._call = call
         self._metrics = metrics
         self._log = logger
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._asynchronous = asynchronous
+        self._uses: dict[str, int] = {}
+        self._under_way: list[Work] = []
+        # the last of each tool and arguments; bounded by the uses of a call
+        self._latest: dict[tuple[str, str], Work] = {}
 
     def start(
         self,
@@ -35,60 +74,185 @@ class ToolRunner:
         has done it when this returns: whatever the model says next comes after it."""
         tool = self._tools.find(name)
         if tool is None:
-            self._count("unknown", "unknown")
-            answer({"error": "there is no such tool"})
+            self._refuse("unknown", {}, UseOutcome.UNKNOWN, _NO_SUCH_TOOL, answer)
+            return
+        shown = _shown(tool, arguments)
+        if self._is_enough(tool):
+            self._refuse(name, shown, UseOutcome.LIMIT, _ENOUGH, answer)
             return
         try:
-            result = tool.run(self._call, arguments)
-        except Exception:  # noqa: BLE001 - whatever a tool does wrong is the model's to speak about
-            self._failed(name, answer)
+            checked, text = _checked(tool, arguments)
+        except ArgumentError as error:
+            self._refuse(name, shown, UseOutcome.INVALID, {"error": str(error)}, answer)
             return
-        if isinstance(result, Mapping):
-            self._answer(name, result, answer)
-            return
-        task = tasks.create_task(self._wait(name, result, tool.timeout_s, answer))
-        self._running[use_id] = task
-        task.add_done_callback(lambda done: self._forget(use_id, done))
+        earlier = self._latest.get((name, text))
+        if earlier is not None and self._joins(earlier, use_id, answer):
+            self._note(name, shown, UseOutcome.REPEATED, key=earlier.key)
+        elif sum(work.tool is tool for work in self._under_way) >= tool.at_once:
+            self._refuse(name, shown, UseOutcome.BUSY, _BUSY, answer)
+        else:
+            work = self._latest[name, text] = self._work(tool, text, shown, earlier)
+            work.waiting[use_id] = answer
+            self._begin(tasks, work, checked)
 
     def cancel(self, use_id: str) -> None:
         """The result is no longer wanted."""
-        if task := self._running.get(use_id):
-            task.cancel()
+        for work in self._under_way:
+            if work.waiting.pop(use_id, None) and not work.waiting and work.task is not None:
+                work.given_up = True
+                work.task.cancel()
 
-    def _forget(self, use_id: str, done: asyncio.Task[None]) -> None:
-        if self._running.get(use_id) is done:  # a model may use an id twice
-            del self._running[use_id]
+    # -- may it, and was it --------------------------------------------------------------------
 
-    async def _wait(
-        self, name: str, result: Awaitable[Result], timeout_s: float, answer: Answer
-    ) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                found = await result
-        except TimeoutError:
-            self._count(name, "timeout")
-            answer({"error": "it took too long"})
-        except asyncio.CancelledError:
-            self._count(name, "cancelled")
-            raise
-        except Exception:  # noqa: BLE001 - as in `start`
-            self._failed(name, answer)
+    def _is_enough(self, tool: Tool) -> bool:
+        """Count a use. True where there were enough."""
+        if tool.max_uses is None:
+            return False
+        name = tool.spec.name
+        uses = self._uses[name] = self._uses.get(name, 0) + 1
+        return uses > tool.max_uses or sum(self._uses.values()) > self._tools.max_uses
+
+    def _joins(self, earlier: Work, use_id: str, answer: Answer) -> bool:
+        """Whether the use gets the result of an earlier one."""
+        if earlier.tool.awaits_caller or earlier.given_up:
+            return False
+        if earlier.outcome is None:
+            if earlier.put_off:
+                answer(TAKES_LONGER)
+            else:
+                earlier.waiting[use_id] = answer
+            return True
+        untold, earlier.put_off = earlier.put_off, False  # told now, or of no interest any more
+        if earlier.result is None or not (untold or earlier.turn == self._call.turn):
+            return False
+        answer(earlier.result)
+        return True
+
+    def _work(self, tool: Tool, text: str, shown: Mapping[str, Any], earlier: Work | None) -> Work:
+        """New work; what may have been done already keeps its key."""
+        turn = self._call.turn
+        if earlier is not None and earlier.result is None:
+            key = earlier.key
         else:
-            self._answer(name, found, answer)
+            key = key_of(self._call.id, turn, tool.spec.name, text)
+        return Work(tool, key, shown, turn, began_at=asyncio.get_running_loop().time())
 
-    def _answer(self, name: str, result: Result, answer: Answer) -> None:
+    # -- doing it ------------------------------------------------------------------------------
+
+    def _begin(self, tasks: asyncio.TaskGroup, work: Work, arguments: Mapping[str, Any]) -> None:
+        self._under_way.append(work)
         try:
-            json.dumps(result)
-        except (TypeError, ValueError):  # what cannot be told to a model is a fault of the tool
-            self._failed(name, answer)
+            result = work.tool.run(self._call.control(work.key), arguments)
+        except Exception as error:  # noqa: BLE001 - whatever a tool does wrong is the model's to speak about
+            self._end(work, *self._failure(work, error))
             return
-        self._count(name, "ok")
+        if isinstance(result, Mapping):
+            self._end(work, *self._told(work, result))
+            return
+        work.task = tasks.create_task(self._wait(work, result))
+        work.task.add_done_callback(lambda task: self._over(work, result, task))
+        if not work.tool.awaits_caller:
+            holds_up = not (work.tool.spec.slow and self._asynchronous)
+            work.explaining = tasks.create_task(explain(work, self._call, holds_up=holds_up))
+
+    async def _wait(self, work: Work, awaited: Awaitable[Result]) -> None:
+        try:
+            async with asyncio.timeout(work.tool.timeout_s):
+                found = await awaited
+        except TimeoutError:
+            outcome, result = UseOutcome.TIMEOUT, _TOO_SLOW
+        except Exception as error:  # noqa: BLE001 - as in `_begin`
+            outcome, result = self._failure(work, error)
+        else:
+            outcome, result = self._told(work, found)
+        self._end(work, outcome, result)
+        if work.put_off:
+            await tell_late(work, self._call, result)
+
+    def _over(self, work: Work, awaited: Awaitable[Result], task: asyncio.Task[None]) -> None:
+        """The task is done; it may have been cancelled before it began."""
+        if inspect.iscoroutine(awaited):
+            awaited.close()
+        if work.outcome is None:
+            if task.cancelling():  # by the model, or the end of the call: nobody waits
+                work.waiting.clear()
+            self._end(work, UseOutcome.CANCELLED, _FAILED)
+
+    def _end(self, work: Work, outcome: UseOutcome, result: Result) -> None:
+        self._under_way.remove(work)
+        if work.explaining is not None:
+            work.explaining.cancel()
+        work.outcome = outcome
+        work.result = None if outcome in UNCERTAIN else result
+        work.answer(result)
+        took_s = asyncio.get_running_loop().time() - work.began_at
+        name = work.tool.spec.name
+        self._note(name, work.shown, outcome, key=work.key, turn=work.turn, took_s=took_s)
+
+    def _failure(self, work: Work, error: Exception) -> tuple[UseOutcome, Result]:
+        if isinstance(error, ToolError):
+            failed = isinstance(error, ToolFailed)
+            outcome = UseOutcome.ERROR if failed else UseOutcome.REFUSED
+            return outcome, {"error": str(error)[:MAX_REFUSAL_CHARS]}
+        self._log.error("tool failed", tool=work.tool.spec.name, exc_info=error)
+        return UseOutcome.ERROR, _FAILED
+
+    def _told(self, work: Work, result: Result) -> tuple[UseOutcome, Result]:
+        """What a tool has found, if it can be told to a model."""
+        try:
+            size = len(json.dumps(result, ensure_ascii=False, allow_nan=False).encode())
+        except (TypeError, ValueError, RecursionError) as error:  # a fault of the tool's
+            return self._failure(work, error)
+        if size > MAX_RESULT_BYTES:
+            self._log.warning("result too long", tool=work.tool.spec.name, bytes=size)
+            return UseOutcome.ERROR, _TOO_LONG
+        return UseOutcome.REFUSED if result.get("error") else UseOutcome.OK, result
+
+    # -- the record ----------------------------------------------------------------------------
+
+    def _refuse(
+        self,
+        name: str,
+        shown: Mapping[str, Any],
+        outcome: UseOutcome,
+        result: Result,
+        answer: Answer,
+    ) -> None:
+        self._note(name, shown, outcome)
         answer(result)
 
-    def _failed(self, name: str, answer: Answer) -> None:
-        self._log.exception("tool failed", tool=name)
-        self._count(name, "error")
-        answer({"error": "it failed"})
+    def _note(
+        self,
+        name: str,
+        shown: Mapping[str, Any],
+        outcome: UseOutcome,
+        *,
+        key: str = "",
+        turn: int = 0,
+        took_s: float = 0.0,
+    ) -> None:
+        self._metrics.tool_calls.labels(name, outcome.value).inc()
+        if self._audit is not None:
+            turn, took_ms = turn or self._call.turn, round(took_s * 1000)
+            self._audit(Used(self._call.id, turn, name, shown, outcome, took_ms, key))
 
-    def _count(self, name: str, outcome: str) -> None:
-        self._metrics.tool_calls.labels(name, outcome).inc()
+
+def _shown(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    if tool.arguments is not None:
+        return masked(arguments, tool.arguments.names, tool.arguments.secret)
+    return masked(arguments, tuple(tool.spec.parameters.get("properties", ())), ())
+
+
+def _checked(tool: Tool, arguments: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The arguments as the tool takes them, and a text that is the same for the same. Raises
+    ArgumentError."""
+    try:
+        text = canonical(arguments)
+    except RecursionError:
+        raise ArgumentError("the arguments are too deep") from None
+    if len(text) > MAX_ARGUMENT_CHARS:
+        raise ArgumentError("the arguments are too long")
+    if tool.arguments is None:
+        return arguments, text
+    checked = tool.arguments.check(arguments)
+    return checked, canonical(checked)

@@ -452,6 +452,23 @@ def test_a_model_lost_during_a_transfer_is_noticed_when_the_caller_comes_back() 
     assert call.receive(CALLER_LEFT, 24.3) == [Finish(Outcome.MODEL_FAILED)]
 
 
+def test_a_caller_who_leaves_before_they_are_passed_on_has_not_been() -> None:
+    call = speaking()
+    call.receive(TransferAsked(), 2.0)
+    assert call.receive(CALLER_LEFT, 3.0) == [Finish(Outcome.CALLER_HANGUP)]
+    call = listening()
+    call.receive(TransferAsked(announced=False), 5.0)
+    assert state_of(call) is State.TAIL
+    assert call.receive(CALLER_LEFT, 5.0) == [Finish(Outcome.CALLER_HANGUP)]
+
+
+def test_an_operator_may_end_a_call_that_is_held() -> None:
+    call = held()
+    assert call.receive(EndOrdered(Outcome.OPERATOR_HANGUP), 10.0) == [
+        Finish(Outcome.OPERATOR_HANGUP)
+    ]
+
+
 def test_a_caller_who_does_not_come_back_has_been_transferred() -> None:
     call = held()
     assert call.next_deadline() == pytest.approx(124.23)  # 4.23 + 120

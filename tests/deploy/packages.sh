@@ -1,6 +1,7 @@
 #!/bin/sh
-# What the `pbx` tests in here need of Debian: systemd, systemd-container to boot a copy of it, a
-# system Python with venv, and Prometheus with promtool.
+# What the `pbx` tests in here and in tests/records need of Debian: systemd, systemd-container to boot
+# a copy of it, a system Python with venv, Prometheus with promtool, and PostgreSQL, of which no cluster
+# is made: the tests make their own.
 #
 # Prometheus is unpacked, not installed: no daemon starts, now or at the next boot.
 set -eu
@@ -11,6 +12,12 @@ missing=
 command -v systemd-analyze >/dev/null || missing="$missing systemd"
 command -v systemd-nspawn >/dev/null || missing="$missing systemd-container"
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+    mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] ||
+        echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+    missing="$missing postgresql"
+fi
 # shellcheck disable=SC2086  # a list
 [ -z "$missing" ] || apt-get install -qy --no-install-recommends $missing
 

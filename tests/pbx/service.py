@@ -111,6 +111,7 @@ async def running_service(simulator: Simulator, **settings: str) -> AsyncIterato
     }
     with tempfile.TemporaryDirectory(prefix="agent-") as directory:
         environment["CONTROL_SOCKET"] = f"{directory}/control.sock"
+        environment["STATE_DIRECTORY"] = directory
         async with _running(environment | settings) as service:
             yield service
 

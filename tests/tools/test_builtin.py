@@ -5,46 +5,11 @@ from typing import Any
 
 import pytest
 
-from audiosocket_agent.call.digits import DigitCollector, DigitsWanted
+from audiosocket_agent.call.digits import DigitsWanted
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.tools.builtin import COLLECT_DIGITS, END_CALL, built_in, transfer_call
 from audiosocket_agent.tools.registry import Tool
-
-
-class Control:
-    """A call, as a tool sees it."""
-
-    def __init__(self, presses: str | None = "", *, ending: bool = False) -> None:
-        self.ended = 0
-        self.ending = ending
-        self.transferred: list[tuple[Target, str]] = []
-        self.wanted: list[DigitsWanted] = []
-        self.secrets: list[str] = []
-        self._presses = presses
-
-    def transfer(self, target: Target, reason: str) -> bool:
-        self.transferred.append((target, reason))
-        return not self.ending
-
-    def end(self) -> None:
-        self.ended += 1
-
-    async def collect_digits(self, wanted: DigitsWanted) -> DigitCollector | None:
-        self.wanted.append(wanted)
-        if self._presses is None:
-            return None
-        entry = DigitCollector(wanted, 0.0)
-        for digit in self._presses:
-            entry.press(digit, 0.0)
-        entry.elapse(wanted.timeout_s, agent_speaks=False)
-        return entry
-
-    def keep_secret(self, value: str) -> str:
-        self.secrets.append(value)
-        return f"secret-{len(self.secrets)}"
-
-    def secret(self, name: str) -> str | None:
-        raise NotImplementedError
+from tests.tools.control import Control
 
 
 def used(tool: Tool, call: Control, arguments: dict[str, Any]) -> Mapping[str, Any]:

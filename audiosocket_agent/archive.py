@@ -1,0 +1,76 @@
+"""The records of a running service: a database, the way to it, and what watches over both."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from audiosocket_agent import config, log
+from audiosocket_agent.errors import StartError
+from audiosocket_agent.ledger import Book
+from audiosocket_agent.metrics import Metrics
+from audiosocket_agent.records import erase
+from audiosocket_agent.records.errors import StoreError
+from audiosocket_agent.records.rows import Lost
+from audiosocket_agent.records.store import Store
+from audiosocket_agent.records.writer import Writer
+from audiosocket_agent.settings import Settings
+
+LOOK_SECONDS: Final = 1.0
+EXPIRE_SECONDS: Final = 6 * 3600.0
+
+_log = log.get(__name__)
+
+
+@asynccontextmanager
+async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Book]:
+    """The book of calls, for as long as the block lasts. A database that is down holds nothing up: rows
+    wait in a journal. Raises ConfigError for a URL that is none, StartError for a database that cannot
+    become ours."""
+    store = Store(config.database_url(settings), migrate=True)
+    began_at = datetime.now(UTC)
+    try:
+        await store.open()
+    except StoreError as error:
+        if not error.retryable:
+            await store.close()
+            raise StartError(f"DATABASE_URL: {error}") from None
+        _log.warning("records wait for the database", reason=str(error))
+    # the same for this process and for the one that follows it
+    instance = f"{socket.gethostname()}:{settings.audiosocket.port}"
+    async with store, Writer(store, config.journal_directory()) as writer:
+        writer.put(Lost(of=instance, before=began_at))
+        watchers = [
+            asyncio.create_task(_watch(writer, metrics)),
+            asyncio.create_task(_expire(store, settings.records.days)),
+        ]
+        try:  # no TaskGroup: what happens inside the block is not to come out as a group
+            yield Book(writer.put, settings.model, instance, settings.records.transcripts)
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+
+async def _watch(writer: Writer, metrics: Metrics) -> None:
+    lost = 0
+    while True:
+        metrics.records_waiting.set(writer.queued)
+        metrics.records_behind.set(writer.behind)
+        metrics.records_lost.inc(writer.dropped + writer.refused - lost)
+        lost = writer.dropped + writer.refused
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _expire(store: Store, days: int) -> None:
+    """Delete what is older than it may be."""
+    while days:
+        try:
+            gone = await erase.expire(store, datetime.now(UTC) - timedelta(days=days))
+            if gone.calls:
+                _log.info("old records deleted", calls=gone.calls)
+        except StoreError as error:
+            _log.warning("old records not deleted", reason=str(error))
+        await asyncio.sleep(EXPIRE_SECONDS)

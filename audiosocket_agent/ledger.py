@@ -1,0 +1,179 @@
+"""One call's entries in the records: what was said, what it cost, how it ended.
+
+Everything here is put and forgotten: a call never waits for its record.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from audiosocket_agent.call.events import Outcome
+from audiosocket_agent.call.info import CallInfo
+from audiosocket_agent.call.summary import Summary
+from audiosocket_agent.records.rows import Call, Row, Turn, Usage
+
+MAX_TURN_CHARS: Final = 8_000
+"""Of one side's words in a row; a monologue of ten minutes."""
+
+Put = Callable[[Row], None]
+
+
+class Ledger:
+    """Entries of one call. `clock` is the call's own; `text` says whether words are kept."""
+
+    def __init__(
+        self,
+        put: Put,
+        call_id: str,
+        agent: str,
+        info: CallInfo,
+        model: str,
+        clock: Callable[[], float],
+        *,
+        instance: str,
+        text: bool,
+    ) -> None:
+        self._put = put
+        self._clock = clock
+        self._text = text
+        self._zero = clock()
+        self._began_at = datetime.now(UTC)
+        self._call: dict[str, str] = {
+            "id": call_id,
+            "agent": agent,
+            "caller": info.caller,
+            "caller_name": info.caller_name,
+            "extension": info.extension,
+            "direction": info.direction.value,
+            "model": model,
+            "instance": instance,
+        }
+        self._answered_at: datetime | None = None
+        self._turns = 0
+        self._speaker = ""  # of the turn under way
+        self._words = ""
+        self._start_s = 0.0
+        self._heard_ms: int | None = None
+        self._latency_ms: int | None = None
+        self._interrupted = False
+
+    def answered(self) -> None:
+        """Somebody is connected."""
+        if self._answered_at is None:
+            self._answered_at = self._now()
+            self._put(self._row())
+
+    def said(self, speaker: str, words: str) -> None:
+        """Words of the caller or the agent, in whatever pieces they come."""
+        if speaker != self._speaker:
+            self.turn_ended()
+            self._speaker, self._start_s = speaker, self._elapsed()
+        self._words = (self._words + words)[:MAX_TURN_CHARS]
+
+    def replied(self, latency_s: float) -> None:
+        """The agent's audio began so long after the caller's last word."""
+        self._latency_ms = round(latency_s * 1000)
+
+    def interrupted(self, heard_ms: int) -> None:
+        """Of the agent's turn so much was heard, and no more."""
+        self._heard_ms, self._interrupted = heard_ms, True
+
+    def turn_ended(self) -> None:
+        """Whoever was speaking has finished."""
+        if not self._speaker:
+            return
+        self._turns += 1
+        agents = self._speaker == "agent"
+        self._put(
+            Turn(
+                call_id=self._call["id"],
+                n=self._turns,
+                speaker=self._speaker,
+                text=self._words.strip() if self._text else "",
+                start_s=round(self._start_s, 3),
+                heard_ms=self._heard_ms if agents else None,
+                latency_ms=self._latency_ms if agents else None,
+                interrupted=agents and self._interrupted,
+            )
+        )
+        self._speaker = self._words = ""
+        if agents:
+            self._heard_ms = self._latency_ms = None
+            self._interrupted = False
+
+    def used(self, tokens: Mapping[tuple[str, str], int]) -> None:
+        """Tokens, by direction and modality, as the model counts them for a turn."""
+        for (direction, modality), count in tokens.items():
+            self._put(
+                Usage(
+                    call_id=self._call["id"],
+                    turn=self._turns,
+                    direction=direction,
+                    modality=modality,
+                    tokens=count,
+                    used_at=self._now(),
+                )
+            )
+
+    def ended(self, outcome: Outcome, summary: Summary, transferred_to: str) -> None:
+        """The call is over; the last entry."""
+        self.turn_ended()
+        fields = summary.fields()
+        self._put(
+            self._row(
+                ended_at=self._now(),
+                outcome=outcome.value,
+                transferred_to=transferred_to,
+                turns=fields["turns"],
+                barge_ins=fields["barge_ins"],
+                greeting_s=fields["greeting_s"],
+                response_s=fields["response_s"],
+                response_max_s=fields["response_max_s"],
+                tokens_in=fields["tokens_in"],
+                tokens_out=fields["tokens_out"],
+            )
+        )
+
+    def _row(self, **more: object) -> Call:
+        row: dict[str, object] = {
+            **self._call,
+            "started_at": self._began_at,
+            "answered_at": self._answered_at,
+            **more,
+        }
+        return Call(**row)  # type: ignore[arg-type]
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._zero
+
+    def _now(self) -> datetime:
+        return self._began_at + timedelta(seconds=self._elapsed())
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Where the ledgers of one process are opened. Without anything else, they are blank."""
+
+    put: Put = lambda row: None
+    model: str = ""
+    instance: str = ""
+    """The same for this process and the one that follows it."""
+    text: bool = False
+    """Whether what is said is kept."""
+
+    def open(self, call_id: str, agent: str, info: CallInfo, clock: Callable[[], float]) -> Ledger:
+        """A ledger for a call that begins now."""
+        return Ledger(
+            self.put,
+            call_id,
+            agent,
+            info,
+            self.model,
+            clock,
+            instance=self.instance,
+            text=self.text,
+        )
+
+
+BLANK: Final = Book()

@@ -1,0 +1,1 @@
+"""One module per version, in order. A released one is never changed."""

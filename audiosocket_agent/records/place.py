@@ -1,0 +1,188 @@
+"""Where the records are: DATABASE_URL, as the drivers want it.
+
+    sqlite:////var/lib/audiosocket-agent/records.db     (four slashes: from the root)
+    postgresql://USER:PASSWORD@HOST/NAME
+
+SQLite, in WAL mode: readers do not wait for the writer, nor it for them. Each transaction that
+writes takes the lock when it begins (BEGIN IMMEDIATE), so that it waits for another process there
+and nowhere else. `synchronous` is FULL for all: a commit is on the disk. NORMAL would spare one fsync
+per batch, ten a second at the most, and would need connections of two kinds. What is deleted is
+overwritten.
+
+PostgreSQL: a server that has gone without a word is noticed within ten seconds.
+"""
+
+import json
+import os
+import sqlite3
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from audiosocket_agent.errors import ConfigError
+from audiosocket_agent.records.errors import RowError, StoreError
+
+BUSY_SECONDS: Final = 5.0
+"""What SQLite waits for another process that is writing."""
+CONNECTIONS: Final = 5
+
+_PRAGMAS: Final = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
+_PATIENCE: Final = {
+    "connect_timeout": "3",
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+}
+
+BEGIN: Final = "records_begin"
+"""Execution option of a connection: how SQLite begins its transactions. PostgreSQL has one way."""
+TO_READ: Final = {BEGIN: "BEGIN"}
+TO_WRITE: Final = {BEGIN: "BEGIN IMMEDIATE"}
+NOT_AT_ALL: Final = {BEGIN: ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database, and how it is called where people read: without user and password."""
+
+    url: URL
+    name: str
+    file: Path | None
+    """SQLite's."""
+
+    @classmethod
+    def of(cls, url: str) -> "Place":
+        """Raises ConfigError, which does not repeat the URL: there may be a password in it."""
+        try:
+            given = make_url(url)
+        except (ArgumentError, ValueError):  # ValueError: a port that is none
+            raise ConfigError(_FITS) from None
+        match given.drivername.partition("+")[0]:
+            case "sqlite":
+                return cls._sqlite(given)
+            case "postgresql" | "postgres":
+                return cls._postgresql(given)
+        raise ConfigError(_FITS)
+
+    @classmethod
+    def _sqlite(cls, given: URL) -> "Place":
+        if given.database in (None, "", ":memory:") or given.host or given.query:
+            raise ConfigError(f"{_FITS}; SQLite's is a file")
+        file = Path(str(given.database)).expanduser().absolute()
+        return cls(
+            URL.create(  # rw: a file that somebody has moved away is missing, not made anew
+                "sqlite+aiosqlite",
+                database="file:" + quote(str(file)),
+                query={"mode": "rw", "uri": "true"},
+            ),
+            f"sqlite:///{file}",
+            file,
+        )
+
+    @classmethod
+    def _postgresql(cls, given: URL) -> "Place":
+        query = {**_PATIENCE, **given.query}
+        url = given.set(drivername="postgresql+psycopg", query=query)
+        host = given.host or str(given.query.get("host", "localhost"))
+        port = f":{given.port}" if given.port else ""
+        return cls(url, f"postgresql://{host}{port}/{given.database or ''}", None)
+
+    def told(self, error: SQLAlchemyError) -> StoreError:
+        """What a driver has raised, in a line. What it says of a row's values is left out."""
+        ours = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+        if ours or isinstance(error, (DataError, IntegrityError)):
+            return RowError(f"is refused by {self.name} ({type(error).__name__})")
+        why = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+        return StoreError(f"{self.name}: {why.splitlines()[0] if why else type(error).__name__}")
+
+    # -- SQLite's file -----------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Make SQLite's file where there is none, for nobody else to read. Raises StoreError."""
+        if self.file is None:
+            return
+        try:
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StoreError(f"{self.name} cannot be opened: {error.strerror}") from None
+
+    def identity(self) -> tuple[int, int] | None:
+        """Which file it is now. An open one that is moved away goes on to be written, unseen: whoever
+        holds connections compares. Raises StoreError where it is missing."""
+        if self.file is None:
+            return None
+        try:
+            status = self.file.stat()
+        except OSError as error:
+            raise StoreError(f"{self.name}: {error.strerror}") from None
+        return status.st_dev, status.st_ino
+
+    # -- engines -----------------------------------------------------------------------------------
+
+    def async_engine(self) -> AsyncEngine:
+        """For the event loop; connects when it is used. Raises ConfigError."""
+        try:
+            engine = create_async_engine(self.url, **self._options())
+        except ImportError:
+            raise ConfigError(_EXTRA) from None
+        self._set_up(engine.sync_engine)
+        return engine
+
+    def engine(self) -> Engine:
+        """For a thread. Raises ConfigError."""
+        driver = self.url.drivername.replace("sqlite+aiosqlite", "sqlite")
+        try:
+            engine = create_engine(self.url.set(drivername=driver), **self._options())
+        except ImportError:
+            raise ConfigError(_EXTRA) from None
+        self._set_up(engine)
+        return engine
+
+    def _options(self) -> dict[str, Any]:
+        options = {
+            "hide_parameters": True,  # in errors
+            "json_serializer": partial(json.dumps, ensure_ascii=False),
+            "pool_size": CONNECTIONS,
+            "max_overflow": 0,
+        }
+        if self.file is not None:
+            # no level: the driver begins nothing by itself, _begin does
+            patience = {"timeout": BUSY_SECONDS, "isolation_level": None}
+            return {**options, "connect_args": patience}
+        return {**options, "pool_pre_ping": True}  # of a server that was started anew
+
+    def _set_up(self, engine: Engine) -> None:
+        if self.file is not None:
+            event.listen(engine, "connect", _connected)
+            event.listen(engine, "begin", _begin)
+
+
+_FITS: Final = "DATABASE_URL should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+_EXTRA: Final = "DATABASE_URL: PostgreSQL needs psycopg: pip install 'audiosocket-agent[postgres]'"
+
+
+def _connected(connection: sqlite3.Connection, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    if how := connection.get_execution_options().get(BEGIN, TO_WRITE[BEGIN]):
+        connection.exec_driver_sql(how)

@@ -1,0 +1,182 @@
+"""The tables. What a column means is said at its row, in `rows`.
+
+No table refers to another by a foreign key. A turn may be written when its call is not: the call's
+row was one too many for the queue, or is in the journal of a host that is down. A foreign key would
+then refuse the turn, and with it the transaction and up to 200 rows of other calls. What belongs
+together is deleted together by `erase`.
+
+Ids are text on both databases: people see in `sqlite3` and `psql` what is in the log. Text has no
+lengths: a name that is longer than expected is not worth a lost row.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from audiosocket_agent.records.columns import Usd, UtcTime
+
+VERSION: Final = "0001"
+"""The migration that makes what is described here. Versions sort as text."""
+VERSION_TABLE: Final = "records_version"
+
+metadata: Final = MetaData(
+    naming_convention={  # a constraint without a name cannot be changed by a later migration
+        "pk": "%(table_name)s_pk",
+        "uq": "%(table_name)s_%(column_0_name)s_unique",
+    }
+)
+
+
+def _text(name: str) -> Column[Any]:
+    return Column(name, Text, nullable=False)
+
+
+def _int(name: str) -> Column[Any]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _id() -> Column[Any]:
+    return Column("id", Text, primary_key=True)
+
+
+calls: Final = Table(
+    "calls",
+    metadata,
+    _id(),
+    _text("agent"),
+    _text("instance"),
+    _text("direction"),
+    _text("caller"),
+    _text("caller_name"),
+    _text("extension"),
+    Column("started_at", UtcTime, nullable=False),
+    Column("answered_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("outcome", Text),
+    _text("reason"),
+    _text("transferred_to"),
+    _text("language"),
+    _text("model"),
+    _int("turns"),
+    _int("barge_ins"),
+    Column("greeting_s", Float),
+    Column("response_s", Float),
+    Column("response_max_s", Float),
+    _int("tokens_in"),
+    _int("tokens_out"),
+    Column("cost_usd", Usd, nullable=False),
+    Index("calls_started", "started_at"),
+    Index("calls_agent", "agent", "started_at"),
+    Index("calls_caller", "caller", "started_at"),
+    Index("calls_outcome", "outcome", "started_at"),
+    Index("calls_instance", "instance", "outcome"),
+)
+
+turns: Final = Table(
+    "turns",
+    metadata,
+    _id(),
+    _text("call_id"),
+    _int("n"),
+    _text("speaker"),
+    _text("text"),
+    Column("start_s", Float, nullable=False),
+    Column("heard_ms", BigInteger),
+    Column("latency_ms", BigInteger),
+    Column("interrupted", Boolean, nullable=False),
+    Index("turns_call", "call_id", "n"),
+)
+
+tool_uses: Final = Table(
+    "tool_uses",
+    metadata,
+    _id(),
+    _text("call_id"),
+    _int("turn"),
+    _text("tool"),
+    Column("arguments", JSON, nullable=False),
+    _text("outcome"),
+    Column("used_at", UtcTime, nullable=False),
+    _int("took_ms"),
+    _text("idempotency_key"),
+    UniqueConstraint("idempotency_key"),
+    Index("tool_uses_call", "call_id"),
+)
+
+usage: Final = Table(
+    "usage",
+    metadata,
+    _id(),
+    _text("call_id"),
+    _int("turn"),
+    _text("direction"),
+    _text("modality"),
+    _int("tokens"),
+    Column("cost_usd", Usd, nullable=False),
+    Column("used_at", UtcTime, nullable=False),
+    Index("usage_call", "call_id"),
+    Index("usage_used", "used_at"),
+)
+
+recordings: Final = Table(
+    "recordings",
+    metadata,
+    _id(),
+    _text("call_id"),
+    _text("path"),
+    Column("seconds", Float, nullable=False),
+    _int("bytes"),
+    _text("consent"),
+    Index("recordings_call", "call_id"),
+)
+
+tickets: Final = Table(
+    "tickets",
+    metadata,
+    _id(),
+    _text("number"),
+    _text("kind"),
+    _text("call_id"),
+    _text("caller"),
+    _text("account"),
+    _text("subject"),
+    Column("details", JSON, nullable=False),
+    _text("language"),
+    _text("status"),
+    Column("created_at", UtcTime, nullable=False),
+    Column("closed_at", UtcTime),
+    _text("idempotency_key"),
+    UniqueConstraint("number"),
+    UniqueConstraint("idempotency_key"),
+    Index("tickets_status", "status", "created_at"),
+    Index("tickets_caller", "caller"),
+    Index("tickets_call", "call_id"),
+)
+
+callbacks: Final = Table(
+    "callbacks",
+    metadata,
+    _id(),
+    _text("call_id"),
+    _text("number"),
+    Column("due_at", UtcTime, nullable=False),
+    _text("reason"),
+    _text("status"),
+    Column("created_at", UtcTime, nullable=False),
+    _text("idempotency_key"),
+    UniqueConstraint("idempotency_key"),
+    Index("callbacks_status", "status", "due_at"),
+    Index("callbacks_number", "number"),
+    Index("callbacks_call", "call_id"),
+)

@@ -1,0 +1,49 @@
+"""How each row is written: so that writing it twice is writing it once."""
+
+from typing import Any, Final
+
+from sqlalchemy import Table, bindparam, or_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from audiosocket_agent.records import schema
+from audiosocket_agent.records.rows import LOST, TABLES, Call, Lost
+
+
+def _write(kind: type[object], dialect: str) -> Any:
+    if kind is Lost:
+        return _LOSE
+    insert = _insert(TABLES[kind], dialect)
+    return _upsert(insert) if kind is Call else insert.on_conflict_do_nothing()
+
+
+def _insert(table: Table, dialect: str) -> Any:
+    """An INSERT that knows of conflicts; the two dialects say it alike."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+def _upsert(insert: Any) -> Any:
+    """The row of a call that is over replaces any, that of a call that is up only its like: a journal
+    may bring the beginning after the end."""
+    new = insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=["id"],
+        set_={column.name: new[column.name] for column in schema.calls.c if column.name != "id"},
+        where=or_(schema.calls.c.outcome.is_(None), new.outcome.is_not(None)),
+    )
+
+
+_LOSE: Final = (
+    update(schema.calls)
+    .where(
+        schema.calls.c.instance == bindparam("of"),
+        schema.calls.c.outcome.is_(None),
+        schema.calls.c.started_at < bindparam("before"),
+    )
+    .values(outcome=LOST)
+)
+
+WRITE: Final = {
+    dialect: {kind: _write(kind, dialect) for kind in TABLES}
+    for dialect in ("sqlite", "postgresql")
+}
+"""By dialect and kind; takes the values of any number of rows."""

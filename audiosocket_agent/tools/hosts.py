@@ -1,0 +1,48 @@
+"""Which hosts a webhook may talk to: what an operator lists, over https, and this host itself."""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from audiosocket_agent.errors import ConfigError
+
+_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|[0-9a-f:]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Names and addresses; `*.example.org` is every host below it, but not itself."""
+
+    listed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, text: str, setting: str = "TOOLS_HOSTS") -> Self:
+        """From words between commas or spaces. Raises ConfigError that names `setting`."""
+        listed = [word.lower() for word in re.split(r"[,\s]+", text) if word]
+        for host in listed:
+            if not is_host(host.removeprefix("*.")):
+                raise ConfigError(f"{setting}: {host!r} is no host, as api.example.com is one")
+        return cls(frozenset(listed))
+
+    def allow(self, host: str) -> bool:
+        """Whether a webhook may talk to it. `host` is as in a URL, in lower case."""
+        return is_loopback(host) or host in self.listed or any(self._above(host))
+
+    def _above(self, host: str) -> Iterable[bool]:
+        labels = host.split(".")
+        return (f"*.{'.'.join(labels[at:])}" in self.listed for at in range(1, len(labels)))
+
+
+def is_host(text: str) -> bool:
+    """Whether it looks like a host's name, or an address without brackets; in lower case."""
+    return _HOST.fullmatch(text) is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this one by its name or its address, without asking anybody."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

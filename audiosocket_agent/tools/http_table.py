@@ -1,0 +1,308 @@
+"""A webhook as an operator writes it, read with suspicion: every mistake with its line.
+
+[webhooks.order_status]
+description = "Find out where an order is."
+url = "https://erp.example.com/orders/{order}"
+headers = { Authorization = "Bearer secret:ERP_TOKEN" }
+result = { state = "order.state", arrives = "order.shipments.0.eta" }
+
+[webhooks.order_status.arguments.order]
+description = "The number on the confirmation."
+pattern = "[0-9]{6}"
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from datetime import date, datetime, time
+from types import GenericAlias
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import Field
+
+from audiosocket_agent.agents.table import Table
+from audiosocket_agent.call.info import VARIABLE
+from audiosocket_agent.tools import secrets
+from audiosocket_agent.tools.function import NAME
+from audiosocket_agent.tools.hosts import Hosts, is_host, is_loopback
+from audiosocket_agent.tools.http import Webhook
+from audiosocket_agent.tools.registry import MAX_USES
+from audiosocket_agent.tools.schema import MAX_TEXT_CHARS, Argument, Arguments
+from audiosocket_agent.tools.secrets import Secrets
+from audiosocket_agent.tools.template import Template, holes, texts
+
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+TIMEOUT_S: Final = 5.0
+MAX_TIMEOUT_S: Final = 60.0
+MAX_RETRIES: Final = 3
+MAX_ARGUMENTS: Final = 20
+
+KEY: Final = "call.key"
+_CALL: Final = ("id", "key", "language", "caller", "caller_name", "extension")
+_KEYS: Final = (
+    *("description", "url", "method", "timeout", "retries", "max_uses", "slow"),
+    *("headers", "query", "json", "form", "arguments", "result"),
+)
+_ARGUMENT_KEYS: Final = (
+    *("type", "list", "description", "required", "secret"),
+    *("choices", "pattern", "min", "max", "max_chars"),
+)
+_KEPT: Final = "kept"
+_TYPES: Final = ("string", "integer", "number", "boolean", "date", "time", "datetime", _KEPT)
+_HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+_PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/{}-]*")
+_STEP: Final = re.compile(r"[^.\s][^.]*")
+
+
+def read(name: str, table: Table, known: Secrets, hosts: Hosts) -> Webhook | None:
+    """The webhook `name`; None, with the mistakes noted in the table, where it cannot be used."""
+    before = table.mistakes.told()
+    table.only(_KEYS)
+    if not NAME.fullmatch(name):
+        what = "a webhook's name is 1 to 64 of A-Z, a-z, 0-9 and _, the first no digit"
+        table.mistakes.note(table.place, what)
+    arguments, kept = _arguments(table.table("arguments"))
+    method = table.get("method", str) or "GET"
+    table.one_of("method", method, METHODS)
+    url = _url(table, hosts)
+    values = {key: _values(table, key) for key in ("headers", "query", "json", "form")}
+    if values["json"] is not None and values["form"] is not None:
+        table.wrong("form", "there is json already")
+    path = (url.path or "/") if url else ""
+    _check_holes(table, "url", path, arguments.required)
+    for key, tree in values.items():
+        _check_holes(table, key, tree, () if key == "headers" else arguments.names)
+    if values["headers"]:
+        _check_headers(table.table("headers"))
+    found = _secrets(table, {"url": path, **values}, known)
+    if values["query"] is None and values["json"] is None and values["form"] is None:
+        _by_default(method, arguments.names, path, values)
+    attempts = 1 + _retries(table, method, values["headers"])
+    description = table.get("description", str) or ""
+    if not description.strip():
+        table.wrong("description", "missing: it tells the model what it is for")
+    webhook = Webhook(
+        name=name,
+        description=description.strip(),
+        slow=table.get("slow", bool) or False,
+        timeout_s=_number(table, "timeout", 0.1, MAX_TIMEOUT_S, TIMEOUT_S),
+        attempts=attempts,
+        max_uses=round(_number(table, "max_uses", 1, 1000, MAX_USES)),
+        arguments=arguments,
+        kept=frozenset(kept),
+        method=method,
+        origin=f"{url.scheme}://{url.netloc}" if url else "",
+        path=path,
+        headers=Template(values["headers"] or {}, found),
+        query=Template(values["query"] or {}, found),
+        json=None if values["json"] is None else Template(values["json"], found),
+        form=None if values["form"] is None else Template(values["form"], found),
+        result=_result(table.table("result")),
+        secrets=found,
+    )
+    return webhook if table.mistakes.told() == before else None
+
+
+# ---- where it goes -------------------------------------------------------------------------------
+
+
+def _url(table: Table, hosts: Hosts) -> SplitResult | None:
+    text = table.get("url", str)
+    if text is None:
+        table.wrong("url", "missing")
+        return None
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname or "", url.port
+    except ValueError as error:
+        table.wrong("url", f"is no URL: {error}")
+        return None
+    wrong = ""
+    if url.scheme not in ("https", "http") or not is_host(host) or port == 0:
+        wrong = "must be https://HOST/PATH"
+    elif url.scheme == "http" and not is_loopback(host):
+        wrong = "must be https, which only this host itself need not be"
+    elif url.username is not None or url.password is not None:
+        wrong = "has a user or password in it: write a header with secret:NAME"
+    elif url.query or url.fragment or "?" in text or "#" in text:
+        wrong = "has more than a path: write query = { NAME = VALUE }"
+    elif not _PATH.fullmatch(url.path):
+        wrong = "has a path with characters that must be written as %XX"
+    elif not hosts.allow(host):
+        wrong = "its host is not among TOOLS_HOSTS"
+    if wrong:
+        table.wrong("url", wrong)
+        return None
+    return url
+
+
+def _retries(table: Table, method: str, headers: Any) -> int:
+    """Only what may be done twice is tried twice."""
+    safe = method == "GET" or KEY in holes(headers)
+    retries = round(_number(table, "retries", 0, MAX_RETRIES, 1 if safe else 0))
+    if retries and not safe:
+        table.wrong(
+            "retries", f'need GET, or a header by which nothing is done twice, as "{{{KEY}}}"'
+        )
+    return retries
+
+
+# ---- what it is sent -----------------------------------------------------------------------------
+
+
+def _values(table: Table, key: str) -> dict[str, Any] | None:
+    values = table.get(key, dict)
+    if values is not None and key != "json":
+        within = table.table(key)
+        for name, value in values.items():
+            if not isinstance(value, (str, int, float)):
+                within.wrong(name, "must be text, a number, true or false")
+    return values
+
+
+def _by_default(
+    method: str, names: Collection[str], path: str, values: dict[str, dict[str, Any] | None]
+) -> None:
+    """Arguments that have no place of their own go into the query, or the body."""
+    placed = set(holes(path))
+    rest = {name: f"{{{name}}}" for name in names if name not in placed}
+    values["query" if method in ("GET", "DELETE") else "json"] = rest
+
+
+def _check_holes(table: Table, key: str, tree: Any, names: Collection[str]) -> None:
+    for hole in holes(tree):
+        owner, _, fact = hole.rpartition(".")
+        of_call = owner == "call" and (fact in _CALL or VARIABLE.fullmatch(fact))
+        if key == "headers":  # what a caller says has no place there
+            of_call = hole in ("call.id", KEY)
+        if not of_call and hole not in names:
+            table.wrong(key, f"{{{hole}}} is nothing that could be filled in here")
+
+
+def _check_headers(headers: Table) -> None:
+    for name, value in headers.values.items():
+        if not _HEADER.fullmatch(name):
+            headers.wrong(name, "is no header's name")
+        if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+            headers.wrong(name, "must be text of one line, without accents")
+
+
+def _secrets(table: Table, values: Mapping[str, Any], known: Secrets) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, tree in values.items():
+        for name in (name for text in texts(tree) for name in secrets.names(text)):
+            secret = known.find(name)
+            if secret is None:
+                what = f"there is no secret {name}, in the environment or among the credentials"
+                table.wrong(key, what)
+            else:
+                found[name] = secret
+    return found
+
+
+# ---- what the model may send, and is told --------------------------------------------------------
+
+
+def _arguments(table: Table) -> tuple[Arguments, list[str]]:
+    """The arguments, and those that are names of what is kept."""
+    arguments: dict[str, Argument] = {}
+    kept: list[str] = []
+    if len(table.values) > MAX_ARGUMENTS:
+        table.mistakes.note(table.place, f"are more than {MAX_ARGUMENTS}")
+    for name in table.values:
+        within = table.table(name)
+        within.only(_ARGUMENT_KEYS)
+        if not NAME.fullmatch(name):
+            table.wrong(name, "an argument's name is 1 to 64 of A-Z, a-z, 0-9 and _")
+        argument = _argument(within)
+        try:
+            Arguments({name: argument})
+        except ValueError as error:
+            within.wrong("pattern", str(error))
+            argument = Argument(str)
+        arguments[name] = argument
+        if within.values.get("type") == _KEPT:
+            kept.append(name)
+    return Arguments(arguments), kept
+
+
+def _argument(table: Table) -> Argument:
+    kind = table.get("type", str) or "string"
+    table.one_of("type", kind, _TYPES)
+    required = table.get("required", bool)
+    words = table.get("description", str) or ""
+    if kind == _KEPT:
+        words = f"{words} The name that collect_digits has kept it under.".strip()
+    type_ = _type(table, kind)
+    if table.get("list", bool):
+        type_ = GenericAlias(list, (type_,))
+        if kind == _KEPT:
+            table.wrong("list", f"means nothing for what is {_KEPT}")
+    return Argument(
+        type_,
+        words,
+        required=True if required is None else required,
+        secret=table.get("secret", bool) or False,
+    )
+
+
+def _type(table: Table, kind: str) -> Any:
+    choices = table.texts("choices")
+    fitting = {
+        "integer": ("min", "max"),
+        "number": ("min", "max"),
+        "string": ("choices", "pattern", "max_chars"),
+    }
+    for key in ("choices", "pattern", "max_chars", "min", "max"):
+        if key in table.values and key not in fitting.get(kind, ()):
+            table.wrong(key, f"means nothing for a {kind}")
+    if choices:
+        return Literal[choices]
+    if kind in ("integer", "number"):
+        least, most = _limit(table, "min"), _limit(table, "max")
+        if least is not None and most is not None and least > most:
+            table.wrong("min", "is more than max")
+        base: Any = {"integer": int, "number": float}[kind]
+        return Annotated[base, Field(ge=least, le=most)]
+    if kind == "string":
+        pattern = table.get("pattern", str)
+        return Annotated[
+            str,
+            Field(
+                pattern=None if pattern is None else f"^(?:{pattern})$",
+                max_length=round(_number(table, "max_chars", 1, 10_000, MAX_TEXT_CHARS)),
+            ),
+        ]
+    return _PLAIN.get(kind, str)
+
+
+def _result(table: Table) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name in table.values:
+        path = table.get(name, str)
+        if path is not None:
+            steps = tuple(path.split("."))
+            if not all(_STEP.fullmatch(step) for step in steps):
+                table.wrong(name, "is no place in an answer, as order.items.0.name is one")
+            found[name] = steps
+    return found
+
+
+_PLAIN: Final = {"boolean": bool, "date": date, "time": time, "datetime": datetime}
+
+
+# ---- numbers -------------------------------------------------------------------------------------
+
+
+def _limit(table: Table, key: str) -> float | None:
+    return table.get(key, int) if type(table.values.get(key)) is int else table.get(key, float)
+
+
+def _number(table: Table, key: str, least: float, most: float, default: float) -> float:
+    value = _limit(table, key)
+    if value is None:
+        return default
+    if not least <= value <= most:
+        table.wrong(key, f"must be from {least:g} to {most:g}")
+        return default
+    return value

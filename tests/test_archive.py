@@ -1,0 +1,139 @@
+"""What remains of a call in the database of a running service."""
+
+import asyncio
+import signal
+import sqlite3
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from audiosocket_agent.archive import archive
+from audiosocket_agent.call.info import CallInfo, Direction
+from audiosocket_agent.errors import StartError
+from audiosocket_agent.lab.caller import Call
+from audiosocket_agent.ledger import Book
+from audiosocket_agent.metrics import Metrics
+from audiosocket_agent.model import base
+from audiosocket_agent.records import listing
+from audiosocket_agent.records.rows import Call as CallRow
+from audiosocket_agent.records.rows import Row, Turn, Usage
+from audiosocket_agent.records.schema import VERSION_TABLE
+from audiosocket_agent.records.store import Store
+from audiosocket_agent.settings import Database, Settings
+from tests.house import PLAN, House, house
+from tests.scripted import Puppet, ScriptedModel, tone
+from tests.serving import HOST, serving
+from tests.virtual_time import in_virtual_time
+
+INFO: Final = CallInfo("5550100", "Asha", "1000")
+
+
+async def talk(model: Puppet) -> None:
+    model.say(tone(1.0))
+    model.tell(base.Transcript("agent", "Good "), base.Transcript("agent", "morning."))
+    model.turn_ends()
+    model.tell(base.Usage({("in", "audio"): 10, ("out", "audio"): 20}))
+    await asyncio.sleep(2.0)
+    model.tell(base.Transcript("caller", "A price, "), base.Transcript("caller", "please."))
+    model.say(tone(5.0))
+    model.tell(base.Transcript("agent", "It is twelve euros, and"))
+    await asyncio.sleep(1.0)
+    model.tell(base.Interrupted())
+
+
+async def kept(text: bool) -> list[Row]:
+    """The rows of one call that is interrupted in its second reply."""
+    rows: list[Row] = []
+    service: House
+    async with house(
+        ScriptedModel(talk), book=Book(rows.append, "scripted", "here", text)
+    ) as service:
+        async with service.call() as call:
+            await call.passes(6.0)
+        await service.is_empty()
+    return rows
+
+
+@in_virtual_time
+async def test_a_call_is_kept_with_what_was_said_and_how_much_of_it_was_heard() -> None:
+    rows = await kept(text=True)
+    turns = [row for row in rows if isinstance(row, Turn)]
+    assert [(t.n, t.speaker, t.text) for t in turns] == [
+        (1, "agent", "Good morning."),
+        (2, "caller", "A price, please."),
+        (3, "agent", "It is twelve euros, and"),
+    ]
+    assert [t.interrupted for t in turns] == [False, False, True]
+    assert turns[0].heard_ms is None  # all of it
+    assert turns[2].heard_ms == pytest.approx(1000, abs=60)
+    usage = [row for row in rows if isinstance(row, Usage)]
+    assert [(u.direction, u.modality, u.tokens) for u in usage] == [
+        ("in", "audio", 10),
+        ("out", "audio", 20),
+    ]
+    first, last = (row for row in rows if isinstance(row, CallRow))
+    assert rows[0] is first
+    assert rows[-1] is last
+    assert first.outcome is None
+    assert (last.outcome, last.agent, last.instance) == ("caller_hangup", PLAN.name, "here")
+    assert (last.turns, last.tokens_in, last.tokens_out) == (2, 10, 20)
+    assert last.ended_at is not None
+    assert (last.ended_at - last.started_at).total_seconds() == pytest.approx(6.0, abs=0.1)
+
+
+@in_virtual_time
+async def test_where_words_are_not_to_be_kept_none_are() -> None:
+    rows = await kept(text=False)
+    assert [row.text for row in rows if isinstance(row, Turn)] == ["", "", ""]
+
+
+@in_virtual_time
+async def test_a_call_that_nobody_came_for_is_one_entry() -> None:
+    rows: list[Row] = []
+    async with house(ScriptedModel(), book=Book(rows.append)) as service:
+        info = CallInfo("5550100", direction=Direction.OUTBOUND)
+        service.server.expect(uuid.UUID(int=7), peer=HOST, info=info, ring_s=2.0)
+        await asyncio.sleep(3.0)
+        await service.is_empty()
+    [row] = rows
+    assert isinstance(row, CallRow)
+    assert (row.outcome, row.caller, row.direction) == ("abandoned", "5550100", "outbound")
+    assert row.answered_at is None
+
+
+async def test_a_service_keeps_its_calls_and_closes_those_it_lost(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/agent.db"
+    own = {"DATABASE_URL": url, "STATE_DIRECTORY": str(tmp_path)}
+    async with serving(**own) as service:
+        async with Call.connect(HOST, service.port) as call:
+            await call.agent_speaks()
+            await asyncio.sleep(0.3)  # what was put is in the database after 0.1 s
+            service.signal(signal.SIGKILL)
+            await service.exit_code()
+    async with serving(**own) as service:
+        async with Call.connect(HOST, service.port) as call:
+            await call.agent_speaks()
+        service.signal(signal.SIGTERM)
+        assert await service.exit_code() == 0
+    async with Store(url) as store:
+        calls = await listing.calls(store)
+    assert [(c.agent, c.outcome) for c in calls] == [
+        ("receptionist", "caller_hangup"),
+        ("receptionist", "lost"),
+    ]
+    assert (tmp_path / "agent.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_database_of_a_newer_version_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "agent.db"
+    settings = Settings(database=Database.model_validate({"url": f"sqlite:///{file}"}))
+    async with Store(f"sqlite:///{file}", migrate=True) as store:
+        await store.open()
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(StartError, match=r"^DATABASE_URL: .*9999"):
+        async with archive(settings, Metrics()):
+            pass
