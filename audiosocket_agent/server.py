@@ -6,6 +6,7 @@ another. This is the one place where whatever a call did wrong ends up, once per
 
 import asyncio
 import functools
+import ipaddress
 import os
 import socket
 import uuid
@@ -308,11 +309,12 @@ def same_host(one: str, other: str) -> bool:
 @functools.lru_cache(maxsize=256)
 def _is_ours(address: str) -> bool:
     try:
-        with socket.socket(
-            socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM
-        ) as probe:
+        if ipaddress.ip_address(address).is_unspecified:
+            return False
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True
 

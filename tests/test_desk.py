@@ -11,6 +11,7 @@ from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.report import End
 from audiosocket_agent.model import base
+from audiosocket_agent.server import same_host
 from audiosocket_agent.tools.builtin import END_CALL, transfer_call
 from tests.agi.dialplan import FACTS, HOST, agi
 from tests.house import House, house
@@ -284,3 +285,61 @@ async def test_a_caller_who_leaves_during_a_transfer_is_not_held_for_ever() -> N
         assert service.server.calls == 1
         await service.is_empty(within=2.0)
         assert model.puppet.closed.is_set()
+
+
+# -- late, twice, from elsewhere -----------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_call_is_waited_for_as_long_as_it_rings_first() -> None:
+    async with house(ScriptedModel(greet), limits=Limits(ring_s=5.0)) as service:
+        assert await agi(service.agi_port, f"open?uuid={CALL}&ring=20")
+        await asyncio.sleep(24.0)
+        async with service.call(uuid=CALL) as call:
+            assert await call.agent_speaks() <= 2 * FRAME
+        assert service.metric("calls_total", outcome="abandoned") == 0
+
+
+@in_virtual_time
+async def test_a_call_that_comes_too_late_is_not_given_to_somebody_else() -> None:
+    model = ScriptedModel(greet)
+    async with house(model, limits=Limits(ring_s=5.0)) as service:
+        await opened(service)
+        await asyncio.sleep(6.0)
+        async with service.call(uuid=CALL) as call:
+            assert await call.ended() is End.FINISHED
+        assert service.metric("calls_rejected_total", reason="replayed") == 1
+        assert (await following(service))["AGENT_NEXT"] == "fallback"
+        assert len(model.puppets) == 1
+
+
+@in_virtual_time
+@pytest.mark.parametrize("status", ["HANGUP", "CANCEL"])
+async def test_a_caller_who_leaves_while_it_rings_is_not_waited_for(status: str) -> None:
+    model = ScriptedModel(greet)
+    async with house(model) as service:
+        await opened(service)
+        await asyncio.sleep(1.0)
+        assert (await following(service, status))["AGENT_NEXT"] == "hangup"
+        await service.is_empty()
+        assert model.puppet.closed.is_set()
+
+
+@in_virtual_time
+async def test_what_a_caller_is_called_does_not_choose_the_agent() -> None:
+    model = ScriptedModel(greet)
+    async with house(model, sees=("WHO",)) as service:
+        query = f"open?uuid={CALL}&agent=receptionist&WHO=Eve&agent=vip&uuid={uuid.UUID(int=9)}"
+        assert (await agi(service.agi_port, query))["AGENT_STATUS"] == "OK"
+        async with service.call(uuid=CALL) as call:
+            await call.agent_speaks()
+        assert '"WHO": "Eve"' in model.puppet.setup.instructions
+
+
+def test_one_host_has_many_addresses() -> None:
+    assert same_host("127.0.0.1", "127.0.0.2")
+    assert same_host("127.0.0.1", "::1")
+    assert same_host("192.0.2.7", "192.0.2.7")
+    assert not same_host("192.0.2.7", "192.0.2.8")
+    assert not same_host("127.0.0.1", "192.0.2.7")
+    assert not same_host("127.0.0.1", "")

@@ -12,6 +12,7 @@ import pytest
 
 from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.lab.report import End
+from tests.agi.dialplan import agi
 from tests.profiles import QUIET
 from tests.serving import EXAMPLE, HOST, PATIENCE_SECONDS, environment, serving
 
@@ -36,6 +37,19 @@ async def test_sigterm_lets_the_running_call_go_on_and_gives_new_ones_back() -> 
         ended = await service.logged("call ended")
         assert ended["outcome"] == "caller_hangup"
         assert call.violations == late.violations == []
+
+
+async def test_the_last_caller_of_a_service_that_stops_is_not_sent_to_the_fallback() -> None:
+    async with serving() as service:
+        ready = await service.logged("ready")
+        async with Call.connect(HOST, service.port) as call:
+            await call.agent_speaks()
+            service.signal(signal.SIGTERM)
+            await service.logged("draining")
+        await service.logged("call ended")
+        answer = await agi(ready["fastagi"], f"next?uuid={call.uuid}")
+        assert answer["AGENT_NEXT"] == "hangup"
+        assert await service.exit_code() == 0
 
 
 async def test_a_second_sigterm_ends_the_running_call_politely() -> None:
