@@ -12,6 +12,7 @@ from audiosocket_agent.errors import StartError
 from audiosocket_agent.ledger import Book
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.records import erase
+from audiosocket_agent.records.costs import Prices
 from audiosocket_agent.records.errors import StoreError
 from audiosocket_agent.records.rows import Lost
 from audiosocket_agent.records.store import Store
@@ -27,8 +28,10 @@ _log = log.get(__name__)
 @asynccontextmanager
 async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Book]:
     """The book of calls, for as long as the block lasts. A database that is down holds nothing up: rows
-    wait in a journal. Raises ConfigError for a URL that is none, StartError for a database that cannot
-    become ours."""
+    wait in a journal. Raises ConfigError for a URL or a price that is none, StartError for a database
+    that cannot become ours."""
+    prices = Prices.load(settings.records.prices)
+    model = settings.gemini.live_model if settings.model == "gemini" else settings.model
     store = Store(config.database_url(settings), migrate=True)
     began_at = datetime.now(UTC)
     try:
@@ -47,7 +50,7 @@ async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Book]:
             asyncio.create_task(_expire(store, settings.records.days)),
         ]
         try:  # no TaskGroup: what happens inside the block is not to come out as a group
-            yield Book(writer.put, settings.model, instance, settings.records.transcripts)
+            yield Book(writer.put, model, instance, settings.records.transcripts, prices)
         finally:
             for watcher in watchers:
                 watcher.cancel()

@@ -4,13 +4,15 @@ Everything here is put and forgotten: a call never waits for its record.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.call.info import CallInfo
 from audiosocket_agent.call.summary import Summary
+from audiosocket_agent.records.costs import Bill, Prices
 from audiosocket_agent.records.rows import Call, Row, Turn, Usage
 
 MAX_TURN_CHARS: Final = 8_000
@@ -28,6 +30,7 @@ class Ledger:
         call_id: str,
         agent: str,
         info: CallInfo,
+        bill: Bill,
         model: str,
         clock: Callable[[], float],
         *,
@@ -35,6 +38,7 @@ class Ledger:
         text: bool,
     ) -> None:
         self._put = put
+        self._bill = bill
         self._clock = clock
         self._text = text
         self._zero = clock()
@@ -102,8 +106,11 @@ class Ledger:
             self._heard_ms = self._latency_ms = None
             self._interrupted = False
 
-    def used(self, tokens: Mapping[tuple[str, str], int]) -> None:
-        """Tokens, by direction and modality, as the model counts them for a turn."""
+    def used(self, tokens: Mapping[tuple[str, str], int]) -> Decimal:
+        """Tokens, by direction and modality, as the model counts them for a turn; returns what they
+        cost, as far as they have a price."""
+        before = self._bill.usd
+        costs = self._bill.add(tokens)
         for (direction, modality), count in tokens.items():
             self._put(
                 Usage(
@@ -113,8 +120,10 @@ class Ledger:
                     modality=modality,
                     tokens=count,
                     used_at=self._now(),
+                    cost_usd=costs[direction, modality] or Decimal(0),
                 )
             )
+        return self._bill.usd - before
 
     def ended(self, outcome: Outcome, summary: Summary, transferred_to: str) -> None:
         """The call is over; the last entry."""
@@ -132,6 +141,7 @@ class Ledger:
                 response_max_s=fields["response_max_s"],
                 tokens_in=fields["tokens_in"],
                 tokens_out=fields["tokens_out"],
+                cost_usd=self._bill.usd,
             )
         )
 
@@ -161,6 +171,7 @@ class Book:
     """The same for this process and the one that follows it."""
     text: bool = False
     """Whether what is said is kept."""
+    prices: Prices = field(default_factory=lambda: Prices({}))
 
     def open(self, call_id: str, agent: str, info: CallInfo, clock: Callable[[], float]) -> Ledger:
         """A ledger for a call that begins now."""
@@ -169,6 +180,7 @@ class Book:
             call_id,
             agent,
             info,
+            Bill(self.prices, self.model),
             self.model,
             clock,
             instance=self.instance,

@@ -101,7 +101,7 @@ class Metrics:
         self.tokens = counter(
             "tokens_total", "Tokens as counted by the model.", "direction", "modality"
         )
-        self.cost = counter("cost_usd_total", "Cost of tokens; 0 until prices can be configured.")
+        self.cost = counter("cost_usd_total", "Cost of tokens, as far as they have a price.")
         self.tool_calls = counter(
             "tool_calls_total", "Tools used by the model, by what came of it.", "tool", "outcome"
         )

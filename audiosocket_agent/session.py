@@ -426,7 +426,7 @@ class Session:
                 for use_id in ids:
                     self._tool_runner.cancel(use_id)
             case base.Usage(tokens):
-                self._ledger.used(tokens)
+                self._metrics.cost.inc(float(self._ledger.used(tokens)))
                 for (direction, modality), count in tokens.items():
                     self._metrics.tokens.labels(direction, modality).inc(count)
                     self._summary.tokens[direction] += count

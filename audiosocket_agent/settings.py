@@ -126,6 +126,10 @@ class Records(_Section):
         le=36_500,
         description="Days after which a call's records are deleted; 0 keeps them.",
     )
+    prices: Path | None = Field(
+        None,
+        description="A file of prices over the shipped ones (`audiosocket_agent/records/prices.toml`).",
+    )
 
 
 class Control(_Section):

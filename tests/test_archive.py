@@ -1,10 +1,14 @@
 """What remains of a call in the database of a running service."""
 
 import asyncio
+import json
 import signal
 import sqlite3
+import subprocess
+import sys
 import uuid
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +22,7 @@ from audiosocket_agent.ledger import Book
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model import base
 from audiosocket_agent.records import listing
+from audiosocket_agent.records.costs import Prices
 from audiosocket_agent.records.rows import Call as CallRow
 from audiosocket_agent.records.rows import Row, Turn, Usage
 from audiosocket_agent.records.schema import VERSION_TABLE
@@ -25,7 +30,7 @@ from audiosocket_agent.records.store import Store
 from audiosocket_agent.settings import Database, Settings
 from tests.house import PLAN, House, house
 from tests.scripted import Puppet, ScriptedModel, tone
-from tests.serving import HOST, serving
+from tests.serving import EXAMPLE, HOST, environment, serving
 from tests.virtual_time import in_virtual_time
 
 INFO: Final = CallInfo("5550100", "Asha", "1000")
@@ -48,12 +53,13 @@ async def kept(text: bool) -> list[Row]:
     """The rows of one call that is interrupted in its second reply."""
     rows: list[Row] = []
     service: House
-    async with house(
-        ScriptedModel(talk), book=Book(rows.append, "scripted", "here", text)
-    ) as service:
+    prices = Prices({"scripted": {("in", "audio"): Decimal(3), ("out", "audio"): Decimal(12)}})
+    book = Book(rows.append, "scripted", "here", text, prices)
+    async with house(ScriptedModel(talk), book=book) as service:
         async with service.call() as call:
             await call.passes(6.0)
         await service.is_empty()
+        assert service.metric("cost_usd_total") == pytest.approx(0.00027)
     return rows
 
 
@@ -74,12 +80,14 @@ async def test_a_call_is_kept_with_what_was_said_and_how_much_of_it_was_heard() 
         ("in", "audio", 10),
         ("out", "audio", 20),
     ]
+    assert [u.cost_usd for u in usage] == [Decimal("0.00003"), Decimal("0.00024")]
     first, last = (row for row in rows if isinstance(row, CallRow))
     assert rows[0] is first
     assert rows[-1] is last
     assert first.outcome is None
     assert (last.outcome, last.agent, last.instance) == ("caller_hangup", PLAN.name, "here")
     assert (last.turns, last.tokens_in, last.tokens_out) == (2, 10, 20)
+    assert last.cost_usd == Decimal("0.00027")
     assert last.ended_at is not None
     assert (last.ended_at - last.started_at).total_seconds() == pytest.approx(6.0, abs=0.1)
 
@@ -104,6 +112,17 @@ async def test_a_call_that_nobody_came_for_is_one_entry() -> None:
     assert row.answered_at is None
 
 
+def exported(settings: dict[str, str]) -> list[str]:
+    """What `calls export` prints."""
+    return subprocess.run(
+        [sys.executable, "-m", "audiosocket_agent", "calls", "export", "--config", str(EXAMPLE)],
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+
 async def test_a_service_keeps_its_calls_and_closes_those_it_lost(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/agent.db"
     own = {"DATABASE_URL": url, "STATE_DIRECTORY": str(tmp_path)}
@@ -118,6 +137,8 @@ async def test_a_service_keeps_its_calls_and_closes_those_it_lost(tmp_path: Path
             await call.agent_speaks()
         service.signal(signal.SIGTERM)
         assert await service.exit_code() == 0
+    lines = exported(own)
+    assert [json.loads(line)["call"]["outcome"] for line in lines] == ["caller_hangup", "lost"]
     async with Store(url) as store:
         calls = await listing.calls(store)
     assert [(c.agent, c.outcome) for c in calls] == [

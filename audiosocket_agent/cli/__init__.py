@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from audiosocket_agent.cli import calls, lab, pbx, serve
+from audiosocket_agent.cli import calls, lab, pbx, records, serve
 from audiosocket_agent.errors import AgentError, ConfigError
 
 app = typer.Typer(
@@ -30,7 +30,12 @@ calls_app.command("list")(calls.list_calls)
 calls_app.command()(calls.show)
 calls_app.command()(calls.hangup)
 calls_app.command()(calls.transfer)
+calls_app.command()(records.export)
 app.add_typer(calls_app, name="calls")
+
+db_app = typer.Typer(no_args_is_help=True, help="The database of calls.")
+db_app.command()(records.upgrade)
+app.add_typer(db_app, name="db")
 
 agents_app = typer.Typer(no_args_is_help=True, help="Who answers.")
 agents_app.command("list")(serve.agents_list)

@@ -1,0 +1,144 @@
+"""What tokens cost, from a table of prices: exact decimals, and never a guess.
+
+The table ships with the program (`prices.toml`) and can be added to by a file of the operator's. What
+is not in it has no price: that is said once, counted, and shown as unknown; another model's price, or
+another modality's, does not stand in for it.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Self
+
+from audiosocket_agent import log
+from audiosocket_agent.errors import ConfigError
+
+Kind = tuple[str, str]
+"""Direction and modality of tokens: ("in", "audio"), ("out", "text") ..."""
+
+Tokens = Mapping[Kind, int]
+
+DIRECTIONS: Final = ("in", "out")
+_MILLION_PLACES: Final = -6
+
+_log = log.get(__name__)
+
+
+class Prices:
+    """USD per million tokens, by model and kind."""
+
+    def __init__(self, table: Mapping[str, Mapping[Kind, Decimal]]) -> None:
+        self._table = table
+        self._told: set[tuple[str, Kind | None]] = set()
+
+    @classmethod
+    def load(cls, file: Path | None = None) -> Self:
+        """The shipped prices, and over them those of `file`, one by one. Raises ConfigError with a line
+        for each mistake."""
+        table = dict(_read("prices.toml", files(__package__).joinpath("prices.toml").read_text()))
+        if file is not None:
+            try:
+                text = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{file}: cannot be read: {error}") from None
+            for model, prices in _read(str(file), text).items():
+                table[model] = {**table.get(model, {}), **prices}
+        return cls(table)
+
+    def each(self, model: str, tokens: Tokens) -> dict[Kind, Decimal | None]:
+        """The cost of each kind of tokens, in USD; None where it has no price. `model` may have a path
+        before its name, as in `models/gemini-3.8-live`."""
+        name = model.rpartition("/")[2]
+        prices = self._table.get(name)
+        costs: dict[Kind, Decimal | None] = {}
+        for kind, count in tokens.items():
+            price = None if prices is None else prices.get(kind)
+            if price is None and count:
+                costs[kind] = None
+                self._tell(name, None if prices is None else kind)
+            else:
+                costs[kind] = (count * (price or Decimal(0))).scaleb(_MILLION_PLACES)
+        return costs
+
+    def cost(self, model: str, tokens: Tokens) -> Decimal | None:
+        """The cost of all of them together; None where any has no price."""
+        total = Decimal(0)
+        for cost in self.each(model, tokens).values():
+            if cost is None:
+                return None
+            total += cost
+        return total
+
+    def _tell(self, model: str, kind: Kind | None) -> None:
+        if (model, kind) not in self._told:
+            self._told.add((model, kind))
+            what = " ".join(kind) if kind else "all tokens"
+            _log.warning("no price", model=model, tokens=what)
+
+
+class Bill:
+    """What one call has cost so far."""
+
+    def __init__(self, prices: Prices, model: str) -> None:
+        self._prices = prices
+        self._model = model
+        self.usd = Decimal(0)
+        """Of all that has a price."""
+        self.unpriced = 0
+        """Tokens that have none; unless it is 0, the call has cost more than `usd`."""
+
+    def add(self, tokens: Tokens) -> dict[Kind, Decimal | None]:
+        """Count the tokens of a turn; returns what each kind costs, as `Prices.each` does."""
+        costs = self._prices.each(self._model, tokens)
+        for kind, cost in costs.items():
+            if cost is None:
+                self.unpriced += tokens[kind]
+            else:
+                self.usd += cost
+        return costs
+
+
+def cap_reached(spent_usd: Decimal, cap_usd: Decimal) -> bool:
+    """Whether what was spent today forbids another call; a cap of 0 is none."""
+    return 0 < cap_usd <= spent_usd
+
+
+# ---- reading -----------------------------------------------------------------------------------------
+
+
+def _read(name: str, text: str) -> dict[str, dict[Kind, Decimal]]:
+    """The prices in a file. Raises ConfigError with a line for each mistake."""
+    try:
+        tree = tomllib.loads(text, parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}: {error}") from None
+    mistakes: list[str] = []
+    table = {model: dict(_prices(model, entry, mistakes)) for model, entry in tree.items()}
+    if mistakes:
+        raise ConfigError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
+    return table
+
+
+def _prices(model: str, entry: Any, mistakes: list[str]) -> Iterator[tuple[Kind, Decimal]]:
+    if not isinstance(entry, dict):
+        mistakes.append(f'{model} must be a table: ["{model}"]')
+        return
+    for direction, prices in entry.items():
+        if direction not in DIRECTIONS or not isinstance(prices, dict):
+            hint = "; a model's name is to be in quotes" if isinstance(prices, dict) else ""
+            mistakes.append(f'["{model}"] has tables `in` and `out`, not {direction}{hint}')
+            continue
+        for modality, price in prices.items():
+            if _is_price(price):
+                yield (direction, modality), Decimal(price)
+            else:
+                where = f'["{model}"] {direction}.{modality}'
+                mistakes.append(f"{where} must be dollars per million tokens, not {price!s:.40}")
+
+
+def _is_price(price: Any) -> bool:
+    if isinstance(price, Decimal):
+        return price.is_finite() and price >= 0
+    return type(price) is int and price >= 0  # True is an int, and no price
