@@ -13,7 +13,8 @@ from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.call.info import CallInfo
 from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.records.costs import Bill, Prices
-from audiosocket_agent.records.rows import Call, Row, Turn, Usage
+from audiosocket_agent.records.rows import Call, Row, ToolUse, Turn, Usage
+from audiosocket_agent.tools.audit import Used
 
 MAX_TURN_CHARS: Final = 8_000
 """Of one side's words in a row; a monologue of ten minutes."""
@@ -124,6 +125,20 @@ class Ledger:
                 )
             )
         return self._bill.usd - before
+
+    def tool_used(self, used: Used) -> None:
+        """A tool was used; secrets are masked already."""
+        self._put(
+            ToolUse(
+                call_id=self._call["id"],
+                turn=used.turn,
+                tool=used.tool,
+                arguments=used.arguments,
+                outcome=used.outcome.value,
+                used_at=self._now(),
+                took_ms=used.took_ms,
+            )
+        )
 
     def ended(self, outcome: Outcome, summary: Summary, transferred_to: str) -> None:
         """The call is over; the last entry."""

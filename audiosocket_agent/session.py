@@ -132,7 +132,12 @@ class Session:
         self._heard_at = 0.0  # when the caller last was
         self._secrets: dict[str, str] = {}
         self._tool_runner = ToolRunner(
-            plan.tools, self, metrics, self._log, asynchronous=model.capabilities.async_tools
+            plan.tools,
+            self,
+            metrics,
+            self._log,
+            asynchronous=model.capabilities.async_tools,
+            audit=ledger.tool_used,
         )
         self.turn = 1  # of the model's; the greeting is the first
         self._keypad = Keypad(plan.keys, self._feed, self._act, clock)

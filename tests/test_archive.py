@@ -24,7 +24,7 @@ from audiosocket_agent.model import base
 from audiosocket_agent.records import listing
 from audiosocket_agent.records.costs import Prices
 from audiosocket_agent.records.rows import Call as CallRow
-from audiosocket_agent.records.rows import Row, Turn, Usage
+from audiosocket_agent.records.rows import Row, ToolUse, Turn, Usage
 from audiosocket_agent.records.schema import VERSION_TABLE
 from audiosocket_agent.records.store import Store
 from audiosocket_agent.settings import Database, Settings
@@ -41,6 +41,7 @@ async def talk(model: Puppet) -> None:
     model.tell(base.Transcript("agent", "Good "), base.Transcript("agent", "morning."))
     model.turn_ends()
     model.tell(base.Usage({("in", "audio"): 10, ("out", "audio"): 20}))
+    model.tell(base.ToolCall("1", "end_the_world", {"when": "now"}))
     await asyncio.sleep(2.0)
     model.tell(base.Transcript("caller", "A price, "), base.Transcript("caller", "please."))
     model.say(tone(5.0))
@@ -80,6 +81,8 @@ async def test_a_call_is_kept_with_what_was_said_and_how_much_of_it_was_heard() 
         ("in", "audio", 10),
         ("out", "audio", 20),
     ]
+    [use] = [row for row in rows if isinstance(row, ToolUse)]
+    assert (use.tool, use.outcome) == ("unknown", "unknown")  # a name is a model's invention
     assert [u.cost_usd for u in usage] == [Decimal("0.00003"), Decimal("0.00024")]
     first, last = (row for row in rows if isinstance(row, CallRow))
     assert rows[0] is first

@@ -31,6 +31,7 @@ NO_USE: Final = "the service gave an answer that cannot be used"
 NOTHING_KEPT: Final = "nothing is kept under that name: collect the digits first"
 DONE: Final = "done"
 
+_SECRET_CHARS: Final = 3  # what is shorter is in every answer, and no secret
 _SPARE_S: Final = 0.5  # the client gives up first, and says why
 
 _log = log.get(__name__)
@@ -83,8 +84,11 @@ def webhook_tool(webhook: Webhook, client: HttpClient) -> Tool:
         if status >= 400:
             _log.warning("webhook refused", tool=webhook.name, status=status)
             raise ToolError(NOT_FOUND if status == 404 else REFUSED)
-        secrets = {*webhook.secrets.values(), *kept.values()} - {""}
-        told = _hidden(_picked(webhook.result, answer), secrets)
+        hidden = [*webhook.secrets.values(), *kept.values()]
+        told = _hidden(
+            _picked(webhook.result, answer),
+            [secret for secret in hidden if len(secret) >= _SECRET_CHARS],
+        )
         if webhook.result and not told:
             _log.warning(
                 "webhook failed", tool=webhook.name, reason="nothing of its result is there"

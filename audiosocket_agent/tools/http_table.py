@@ -13,21 +13,18 @@ pattern = "[0-9]{6}"
 
 import re
 from collections.abc import Collection, Mapping
-from datetime import date, datetime, time
-from types import GenericAlias
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
-
-from pydantic import Field
 
 from audiosocket_agent.agents.table import Table
 from audiosocket_agent.call.info import VARIABLE
 from audiosocket_agent.tools import secrets
+from audiosocket_agent.tools.argument_table import read_arguments
 from audiosocket_agent.tools.function import NAME
 from audiosocket_agent.tools.hosts import Hosts, is_host, is_loopback
 from audiosocket_agent.tools.http import Webhook
+from audiosocket_agent.tools.numbers import seconds, whole
 from audiosocket_agent.tools.registry import MAX_USES
-from audiosocket_agent.tools.schema import MAX_TEXT_CHARS, Argument, Arguments
 from audiosocket_agent.tools.secrets import Secrets
 from audiosocket_agent.tools.template import Template, holes, texts
 
@@ -35,20 +32,13 @@ METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 TIMEOUT_S: Final = 5.0
 MAX_TIMEOUT_S: Final = 60.0
 MAX_RETRIES: Final = 3
-MAX_ARGUMENTS: Final = 20
 
 KEY: Final = "call.key"
 _CALL: Final = ("id", "key", "language", "caller", "caller_name", "extension")
-_KEYS: Final = (
+KEYS: Final = (
     *("description", "url", "method", "timeout", "retries", "max_uses", "slow"),
     *("headers", "query", "json", "form", "arguments", "result"),
 )
-_ARGUMENT_KEYS: Final = (
-    *("type", "list", "description", "required", "secret"),
-    *("choices", "pattern", "min", "max", "max_chars"),
-)
-_KEPT: Final = "kept"
-_TYPES: Final = ("string", "integer", "number", "boolean", "date", "time", "datetime", _KEPT)
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/{}-]*")
 _STEP: Final = re.compile(r"[^.\s][^.]*")
@@ -57,11 +47,11 @@ _STEP: Final = re.compile(r"[^.\s][^.]*")
 def read(name: str, table: Table, known: Secrets, hosts: Hosts) -> Webhook | None:
     """The webhook `name`; None, with the mistakes noted in the table, where it cannot be used."""
     before = table.mistakes.told()
-    table.only(_KEYS)
+    table.only(KEYS)
     if not NAME.fullmatch(name):
         what = "a webhook's name is 1 to 64 of A-Z, a-z, 0-9 and _, the first no digit"
         table.mistakes.note(table.place, what)
-    arguments, kept = _arguments(table.table("arguments"))
+    arguments, kept = read_arguments(table.table("arguments"))
     method = table.get("method", str) or "GET"
     table.one_of("method", method, METHODS)
     url = _url(table, hosts)
@@ -77,26 +67,25 @@ def read(name: str, table: Table, known: Secrets, hosts: Hosts) -> Webhook | Non
     found = _secrets(table, {"url": path, **values}, known)
     if values["query"] is None and values["json"] is None and values["form"] is None:
         _by_default(method, arguments.names, path, values)
-    attempts = 1 + _retries(table, method, values["headers"])
-    description = table.get("description", str) or ""
-    if not description.strip():
+    description = (table.get("description", str) or "").strip()
+    if not description:
         table.wrong("description", "missing: it tells the model what it is for")
     webhook = Webhook(
         name=name,
-        description=description.strip(),
+        description=description,
         slow=table.get("slow", bool) or False,
-        timeout_s=_number(table, "timeout", 0.1, MAX_TIMEOUT_S, TIMEOUT_S),
-        attempts=attempts,
-        max_uses=round(_number(table, "max_uses", 1, 1000, MAX_USES)),
+        timeout_s=seconds(table, "timeout", 0.1, MAX_TIMEOUT_S, TIMEOUT_S),
+        attempts=1 + _retries(table, method, values["headers"]),
+        max_uses=whole(table, "max_uses", 1, 1000, MAX_USES),
         arguments=arguments,
-        kept=frozenset(kept),
+        kept=kept,
         method=method,
         origin=f"{url.scheme}://{url.netloc}" if url else "",
         path=path,
         headers=Template(values["headers"] or {}, found),
         query=Template(values["query"] or {}, found),
-        json=None if values["json"] is None else Template(values["json"], found),
-        form=None if values["form"] is None else Template(values["form"], found),
+        json=_template(values["json"], found),
+        form=_template(values["form"], found),
         result=_result(table.table("result")),
         secrets=found,
     )
@@ -139,7 +128,7 @@ def _url(table: Table, hosts: Hosts) -> SplitResult | None:
 def _retries(table: Table, method: str, headers: Any) -> int:
     """Only what may be done twice is tried twice."""
     safe = method == "GET" or KEY in holes(headers)
-    retries = round(_number(table, "retries", 0, MAX_RETRIES, 1 if safe else 0))
+    retries = whole(table, "retries", 0, MAX_RETRIES, 1 if safe else 0)
     if retries and not safe:
         table.wrong(
             "retries", f'need GET, or a header by which nothing is done twice, as "{{{KEY}}}"'
@@ -158,6 +147,10 @@ def _values(table: Table, key: str) -> dict[str, Any] | None:
             if not isinstance(value, (str, int, float)):
                 within.wrong(name, "must be text, a number, true or false")
     return values
+
+
+def _template(values: dict[str, Any] | None, found: Mapping[str, str]) -> Template | None:
+    return None if values is None else Template(values, found)
 
 
 def _by_default(
@@ -200,80 +193,7 @@ def _secrets(table: Table, values: Mapping[str, Any], known: Secrets) -> dict[st
     return found
 
 
-# ---- what the model may send, and is told --------------------------------------------------------
-
-
-def _arguments(table: Table) -> tuple[Arguments, list[str]]:
-    """The arguments, and those that are names of what is kept."""
-    arguments: dict[str, Argument] = {}
-    kept: list[str] = []
-    if len(table.values) > MAX_ARGUMENTS:
-        table.mistakes.note(table.place, f"are more than {MAX_ARGUMENTS}")
-    for name in table.values:
-        within = table.table(name)
-        within.only(_ARGUMENT_KEYS)
-        if not NAME.fullmatch(name):
-            table.wrong(name, "an argument's name is 1 to 64 of A-Z, a-z, 0-9 and _")
-        argument = _argument(within)
-        try:
-            Arguments({name: argument})
-        except ValueError as error:
-            within.wrong("pattern", str(error))
-            argument = Argument(str)
-        arguments[name] = argument
-        if within.values.get("type") == _KEPT:
-            kept.append(name)
-    return Arguments(arguments), kept
-
-
-def _argument(table: Table) -> Argument:
-    kind = table.get("type", str) or "string"
-    table.one_of("type", kind, _TYPES)
-    required = table.get("required", bool)
-    words = table.get("description", str) or ""
-    if kind == _KEPT:
-        words = f"{words} The name that collect_digits has kept it under.".strip()
-    type_ = _type(table, kind)
-    if table.get("list", bool):
-        type_ = GenericAlias(list, (type_,))
-        if kind == _KEPT:
-            table.wrong("list", f"means nothing for what is {_KEPT}")
-    return Argument(
-        type_,
-        words,
-        required=True if required is None else required,
-        secret=table.get("secret", bool) or False,
-    )
-
-
-def _type(table: Table, kind: str) -> Any:
-    choices = table.texts("choices")
-    fitting = {
-        "integer": ("min", "max"),
-        "number": ("min", "max"),
-        "string": ("choices", "pattern", "max_chars"),
-    }
-    for key in ("choices", "pattern", "max_chars", "min", "max"):
-        if key in table.values and key not in fitting.get(kind, ()):
-            table.wrong(key, f"means nothing for a {kind}")
-    if choices:
-        return Literal[choices]
-    if kind in ("integer", "number"):
-        least, most = _limit(table, "min"), _limit(table, "max")
-        if least is not None and most is not None and least > most:
-            table.wrong("min", "is more than max")
-        base: Any = {"integer": int, "number": float}[kind]
-        return Annotated[base, Field(ge=least, le=most)]
-    if kind == "string":
-        pattern = table.get("pattern", str)
-        return Annotated[
-            str,
-            Field(
-                pattern=None if pattern is None else f"^(?:{pattern})$",
-                max_length=round(_number(table, "max_chars", 1, 10_000, MAX_TEXT_CHARS)),
-            ),
-        ]
-    return _PLAIN.get(kind, str)
+# ---- what is told ---------------------------------------------------------------------------------
 
 
 def _result(table: Table) -> dict[str, tuple[str, ...]]:
@@ -286,23 +206,3 @@ def _result(table: Table) -> dict[str, tuple[str, ...]]:
                 table.wrong(name, "is no place in an answer, as order.items.0.name is one")
             found[name] = steps
     return found
-
-
-_PLAIN: Final = {"boolean": bool, "date": date, "time": time, "datetime": datetime}
-
-
-# ---- numbers -------------------------------------------------------------------------------------
-
-
-def _limit(table: Table, key: str) -> float | None:
-    return table.get(key, int) if type(table.values.get(key)) is int else table.get(key, float)
-
-
-def _number(table: Table, key: str, least: float, most: float, default: float) -> float:
-    value = _limit(table, key)
-    if value is None:
-        return default
-    if not least <= value <= most:
-        table.wrong(key, f"must be from {least:g} to {most:g}")
-        return default
-    return value

@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.genai import types
+from hypothesis import given
+from hypothesis import strategies as st
 
-from audiosocket_agent.agents.table import parse
+from audiosocket_agent.agents.table import Mistakes, Table, parse
+from audiosocket_agent.tools.argument_table import KEYS as ARGUMENT_KEYS
 from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.http import Webhook
-from audiosocket_agent.tools.http_table import read
+from audiosocket_agent.tools.http_table import KEYS, read
 from audiosocket_agent.tools.secrets import Secrets
 
 HOSTS = Hosts.of("erp.example.com, *.example.org")
@@ -140,6 +144,8 @@ def test_hosts_below_one_that_is_listed(tmp_path: Path) -> None:
         ("timeout = 0", "timeout: must be from 0.1 to 60"),
         ('timeout = "5"', "timeout: must be a number, not text in quotes"),
         ("retries = 9", "retries: must be from 0 to 3"),
+        ("max_uses = 2.5", "max_uses: must be a whole number"),
+        ("timeout = nan", "timeout: must be from 0.1 to 60"),
         ('slow = "yes"', "slow: must be true or false"),
         ("tiemout = 5", "tiemout: unknown key; did you mean timeout?"),
         ('headers = { "X Y" = "1" }', 'headers."X Y": is no header\'s name'),
@@ -181,6 +187,7 @@ def test_only_what_may_be_done_twice_is_tried_twice(tmp_path: Path) -> None:
         ('pattern = "["', "pattern: order: error: unclosed character class"),
         ("min = 1", "min: means nothing for a string"),
         ('type = "integer"\nmin = 2\nmax = 1', "min: is more than max"),
+        ('type = "integer"\nmin = 0.5', "min: must be a whole number"),
         ('type = "boolean"\nchoices = ["a"]', "choices: means nothing for a boolean"),
         ("choices = [1]", "choices: must be a list of nothing but texts"),
         ('type = "kept"\nlist = true', "list: means nothing for what is kept"),
@@ -216,3 +223,34 @@ url = "https://erp.example.com/"
         "missing: it tells the model what it is f",
         "an argument's name is 1 to 64 of A-Z, a-",
     ]
+
+
+_SCALARS = st.booleans() | st.integers() | st.floats() | st.text() | st.dates()
+_KNOWN = st.sampled_from(
+    [
+        *("https://erp.example.com/{x}", "http://localhost:1/", "POST", "secret:ERP_TOKEN", "{x}"),
+        *("{call.key}", "string", "integer", "kept", "number", "[0-9]", "a.b.0"),
+    ]
+)
+_VALUES = st.recursive(
+    _KNOWN | _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+_ARGUMENT = st.dictionaries(st.sampled_from(ARGUMENT_KEYS), _VALUES)
+_TABLE = st.fixed_dictionaries(
+    {"description": st.just("Find it."), "url": _KNOWN},
+    optional={
+        **{key: _VALUES for key in KEYS if key not in ("description", "url")},
+        "arguments": st.dictionaries(st.sampled_from(["x", "y", "1"]), _ARGUMENT | _VALUES),
+    },
+)
+
+
+@given(_TABLE)
+def test_whatever_a_file_says_is_a_webhook_or_a_list_of_mistakes(values: dict[str, Any]) -> None:
+    mistakes = Mistakes(Path("a.toml"), "")
+    webhook = read("x", Table(values, mistakes, ("webhooks", "x")), SECRETS, HOSTS)
+    assert (webhook is None) == bool(mistakes.told())
+    if webhook is not None:
+        types.Schema.model_validate(webhook.arguments.schema)

@@ -117,7 +117,7 @@ async def test_a_model_that_goes_on_says_so_and_tells_the_result_when_it_is_ther
     async with Simulator(TALK) as simulator, a_house(model, simulator, slow=True) as service:
         async with service.call() as call:
             asked = await asks(call)
-            assert await call.agent_speaks(5.0) - asked < 2.0
+            assert await call.agent_speaks(5.0) - asked < SECONDS
             [record] = simulator.sessions
             assert not record.tool_responses
             [text] = told(record)
@@ -141,7 +141,7 @@ async def test_a_model_that_waits_is_answered_and_tells_the_result_later(model: 
     async with Simulator(TALK) as simulator, a_house(model, simulator, slow=False) as service:
         async with service.call() as call:
             asked = await asks(call)
-            assert await call.agent_speaks(5.0) - asked < 2.0
+            assert await call.agent_speaks(5.0) - asked < SECONDS
             [record] = simulator.sessions
             [response] = record.tool_responses
             assert response["response"]["status"] == "under way"
