@@ -10,9 +10,10 @@ import os
 import re
 import resource
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from audiosocket_agent.health import HealthServer
 from audiosocket_agent.lab.certificate import ensure_certificate
 from audiosocket_agent.lab.simulator import CLOSES, Behaviour, Simulator
 from audiosocket_agent.metrics import Metrics
+from audiosocket_agent.records.schema import VERSION_TABLE
+from audiosocket_agent.records.store import Store
 from audiosocket_agent.settings import Gemini, Settings
 from tests.doctor.patient import KEY, SECRET, Patient, free_port
 from tests.serving import HOST, serving
@@ -80,6 +83,7 @@ async def test_a_host_that_is_well(patient: Patient, capfd: pytest.CaptureFixtur
         ("model host", "ok"),
         ("clock", "ok"),
         ("model session", "ok"),
+        ("database", "ok"),
         ("asterisk", "ok"),
         ("modules", "ok"),
         ("dialplan", "ok"),
@@ -90,6 +94,26 @@ async def test_a_host_that_is_well(patient: Patient, capfd: pytest.CaptureFixtur
     assert doctor.exit_code(findings) == 0
     assert patient.gemini.sessions[-1].setup is not None  # a session was really set up
     assert capfd.readouterr() == ("", "")  # what is shown is the command's to print
+
+
+async def test_a_database_that_is_none_that_is_down_and_that_is_newer(
+    patient: Patient, tmp_path: Path
+) -> None:
+    patient.has(DATABASE_URL="mysql://somebody:hunter2@db/agent")
+    seen, _ = await patient.fails("database")
+    assert "hunter2" not in seen
+    patient.has(DATABASE_URL="postgresql://somebody:hunter2@127.0.0.1:1/agent")
+    seen, cure = await patient.fails("database")
+    assert "postgresql://127.0.0.1:1/agent" in seen
+    assert "hunter2" not in seen
+    assert "journal" in cure
+    async with Store(f"sqlite:///{tmp_path}/agent.db", migrate=True) as store:
+        await store.open()
+    with closing(sqlite3.connect(tmp_path / "agent.db")) as database, database:
+        database.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    patient.has(DATABASE_URL=f"sqlite:///{tmp_path}/agent.db")
+    _, cure = await patient.fails("database")
+    assert "install the version" in cure
 
 
 async def test_what_people_and_programs_are_shown(patient: Patient) -> None:

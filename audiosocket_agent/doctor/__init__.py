@@ -8,6 +8,7 @@ wait for others run side by side; what is shown keeps its order.
     host                the key, who can read it, what must be written
     service             does it run, are its ports its own, may it open enough files
     model               its host, the clock, a session
+    database            does it answer, is it ours
     asterisk, manager   version, modules, dialplan, globals, targets; the manager's login
 """
 
@@ -19,7 +20,7 @@ from typing import Final
 
 from audiosocket_agent import config
 from audiosocket_agent.call.next_step import Target
-from audiosocket_agent.doctor import asterisk, host, model, service
+from audiosocket_agent.doctor import asterisk, database, host, model, service
 from audiosocket_agent.doctor.finding import Finding, as_json, as_text, exit_code, failed, ok
 from audiosocket_agent.doctor.host import AmiLogin, Host
 from audiosocket_agent.errors import ConfigError
@@ -43,6 +44,7 @@ Check = Callable[[Host], Awaitable[list[Finding]]]
 IN_TIME: Final[dict[str, Check]] = {
     "service": service.service,
     "model": model.model,
+    "database": database.database,
     "asterisk": asterisk.asterisk,
     "manager": asterisk.manager,
 }
