@@ -42,9 +42,10 @@ class Briefings:
         """What came of a transfer: the dialplan's DIALSTATUS, or REFUSED, which Asterisk does not know
         of. The briefing is over with it."""
         found = self._of_caller.pop(call_id, None)
-        if found is None or status in GONE:
-            if found is not None:
-                found.human.end(Outcome.ABANDONED, at_once=True)
+        if found is None:
+            return status
+        if status in GONE:
+            found.human.end(Outcome.ABANDONED, at_once=True)
             return status
         decided = found.human.next_step  # None: they have hung up on the agent just now
         refused = found.human.answered and (decided is None or decided.action is Action.REFUSE)

@@ -1,7 +1,7 @@
 """What the dialplan may ask by FastAGI, and the answers it gets as channel variables.
 
-    open?uuid=…     a call is coming: the model is dialled while the phone rings. agent= names who
-                    answers, other names and values are facts of the call
+    open?uuid=…     a call is coming: the model is dialled while the phone rings. agent= says who
+                    answers, ring= how long it will ring, names in capitals are facts of the call
                     AGENT_STATUS (OK, BUSY, DRAINING, ERROR), AGENT_ADDRESS, AGENT_RATE
     next?uuid=…     the agent is done with the caller, or a transfer was tried (status=DIALSTATUS)
                     AGENT_NEXT (transfer, fallback, hangup, again; after a briefing accept or refuse;
@@ -14,6 +14,7 @@ import uuid
 from typing import Final
 
 from audiosocket_agent import log
+from audiosocket_agent.addresses import WILDCARDS, joined
 from audiosocket_agent.call.info import MAX_VARIABLE_CHARS, MAX_VARIABLES, VARIABLE, CallInfo
 from audiosocket_agent.pbx.agi import Channel, Request, takes_every_rate
 from audiosocket_agent.server import Server
@@ -21,7 +22,8 @@ from audiosocket_agent.server import Server
 _log = log.get(__name__)
 
 EVERY_RATE_HZ: Final = 24_000
-MAX_RING_S: Final = 30.0
+MAX_RINGS_FIRST_S: Final = 600.0
+"""A dialplan that lets it ring for longer gets no prewarmed model."""
 
 
 class Desk:
@@ -30,7 +32,7 @@ class Desk:
 
     def __init__(self, server: Server, host: str, port: int) -> None:
         self._server = server
-        self._host = "" if host in ("0.0.0.0", "::") else host
+        self._host = "" if host in WILDCARDS else host
         self._port = port
 
     async def open(self, channel: Channel, request: Request, peer: str) -> None:
@@ -40,12 +42,11 @@ class Desk:
             _log.warning("open without a UUID; ${UUID()} makes one", peer=peer)
             await channel.set_variables({"AGENT_STATUS": "ERROR"})
             return
-        rate_hz = EVERY_RATE_HZ if takes_every_rate(request.facts.get("version", "")) else 0
         await channel.set_variables(
             {
                 "AGENT_STATUS": self.announce(call_id, request, peer),
                 "AGENT_ADDRESS": self.address(channel),
-                "AGENT_RATE": str(rate_hz or 8_000),
+                "AGENT_RATE": str(_downlink_rate_hz(request) or 8_000),
             }
         )
 
@@ -67,26 +68,24 @@ class Desk:
 
     def announce(self, call_id: uuid.UUID, request: Request, peer: str) -> str:
         """Register the call of a request; returns its AGENT_STATUS."""
-        every = takes_every_rate(request.facts.get("version", ""))
         return self._server.expect(
             call_id,
             peer=peer,
             agent=request.query.get("agent", ""),
             info=call_info(request),
-            downlink_rate_hz=EVERY_RATE_HZ if every else 0,
-            rings_first_s=ring_seconds(request),
+            downlink_rate_hz=_downlink_rate_hz(request),
+            rings_first_s=ring_seconds(request, MAX_RINGS_FIRST_S),
         )
 
     def address(self, channel: Channel) -> str:
         """Where the dialplan is to connect the call."""
-        host = self._host or channel.local_host
-        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
+        return joined(self._host or channel.local_host, self._port)
 
 
-def ring_seconds(request: Request) -> float:
-    """How long the dialplan lets it ring before it answers; 0 where that is none, or nonsense."""
+def ring_seconds(request: Request, most_s: float) -> float:
+    """How long it is to ring before it is answered; 0 where that is none, or nonsense."""
     try:
-        return min(max(0.0, float(request.query.get("ring", ""))), MAX_RING_S)
+        return min(max(0.0, float(request.query.get("ring", ""))), most_s)
     except ValueError:
         return 0.0
 
@@ -105,6 +104,11 @@ def call_info(request: Request) -> CallInfo:
         extension=facts.get("dnid", facts.get("extension", "")),
         variables=dict(list(given.items())[:MAX_VARIABLES]),
     )
+
+
+def _downlink_rate_hz(request: Request) -> int:
+    """The rate that this Asterisk is known to take whatever it sends; 0: the caller's."""
+    return EVERY_RATE_HZ if takes_every_rate(request.facts.get("version", "")) else 0
 
 
 def _call_id(request: Request) -> uuid.UUID | None:

@@ -4,24 +4,19 @@ The subroutine itself ships as `asterisk/extensions_audiosocket.conf`; here is w
 know: where the service listens, as the PBX has to dial it, and who may be transferred to.
 """
 
-import ipaddress
+import contextlib
 import socket
 from collections.abc import Iterable
 from typing import Final
 
+from audiosocket_agent.addresses import WILDCARDS, is_loopback, joined, on_the_way_to
 from audiosocket_agent.call.next_step import Target
+from audiosocket_agent.drive import TARGETS
 from audiosocket_agent.settings import Settings
-
-TARGETS: Final = "agent-targets"
-"""The context that AGENT_TARGET is looked up in; nothing else is ever dialled."""
-
-WILDCARDS: Final = ("", "0.0.0.0", "::")
-"""Hosts to listen on that nobody can dial."""
 
 NOBODY: Final = "Congestion()"
 """What a target does until the administrator says better: the caller is taken back."""
 
-_DISCARD: Final = 9  # any port would do: nothing is sent
 _AFAR: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # RFC 5737, 3849
 
 _HEAD: Final = """\
@@ -99,28 +94,15 @@ def fastagi_address(settings: Settings) -> str:
 def _dialled(host: str, port: int, pbx: str) -> str:
     if host in WILDCARDS:
         host = _own_address(socket.AF_INET6 if host == "::" else socket.AF_INET, pbx)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return joined(host, port)
 
 
 def _own_address(family: socket.AddressFamily, pbx: str) -> str:
     """This host's address on the way to the PBX; if that is said to be here, on the way out."""
-    peers = [_AFAR[family]] if _is_loopback(pbx) else [pbx, _AFAR[family]]
-    for peer in peers:
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((peer, _DISCARD))  # chooses a route, and sends nothing
-                address: str = probe.getsockname()[0]
-                return address
-        except OSError:
-            continue
+    for peer in [_AFAR[family]] if is_loopback(pbx) else [pbx, _AFAR[family]]:
+        with contextlib.suppress(OSError):
+            return on_the_way_to(peer, family)
     return "::1" if family == socket.AF_INET6 else "127.0.0.1"  # no network: the PBX is here
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _targets(targets: Iterable[Target]) -> str:

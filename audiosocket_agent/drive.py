@@ -23,6 +23,7 @@ ATTENDED: Final = "attended@agent"
 WAITING: Final = "r"
 """What a caller hears while a human is called and briefed: ringing."""
 
+MAX_RING_S: Final = 30.0
 SPARE_S: Final = 10
 
 
@@ -50,7 +51,7 @@ class Driver:
     ) -> str:
         # FAILED until it has gone well: this process may be gone before the call is over
         await channel.set_variables({"AGENT_STATUS": "FAILED", "AGENT_UUID": str(call_id)})
-        if seconds := ring_seconds(request):
+        if seconds := ring_seconds(request, MAX_RING_S):
             await channel.execute("Ringing")
             await channel.execute("Wait", f"{seconds:g}")
         await channel.command("ANSWER")

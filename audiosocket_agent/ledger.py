@@ -22,26 +22,32 @@ MAX_TURN_CHARS: Final = 8_000
 Put = Callable[[Row], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Where the ledgers of one process are opened. Without anything else, they are blank."""
+
+    put: Put = lambda row: None
+    model: str = ""
+    instance: str = ""
+    """The same for this process and the one that follows it."""
+    text: bool = False
+    """Whether what is said is kept."""
+    prices: Prices = field(default_factory=lambda: Prices({}))
+
+
+BLANK: Final = Book()
+
+
 class Ledger:
-    """Entries of one call. `clock` is the call's own; `text` says whether words are kept."""
+    """Entries of one call that begins now; `clock` is its own."""
 
     def __init__(
-        self,
-        put: Put,
-        call_id: str,
-        agent: str,
-        info: CallInfo,
-        bill: Bill,
-        model: str,
-        clock: Callable[[], float],
-        *,
-        instance: str,
-        text: bool,
+        self, book: Book, call_id: str, agent: str, info: CallInfo, clock: Callable[[], float]
     ) -> None:
-        self._put = put
-        self._bill = bill
+        self._put = book.put
+        self._text = book.text
+        self._bill = Bill(book.prices, book.model)
         self._clock = clock
-        self._text = text
         self._zero = clock()
         self._began_at = datetime.now(UTC)
         self._call: dict[str, str] = {
@@ -51,8 +57,8 @@ class Ledger:
             "caller_name": info.caller_name,
             "extension": info.extension,
             "direction": info.direction.value,
-            "model": model,
-            "instance": instance,
+            "model": book.model,
+            "instance": book.instance,
         }
         self._answered_at: datetime | None = None
         self._turns = 0
@@ -174,33 +180,3 @@ class Ledger:
 
     def _now(self) -> datetime:
         return self._began_at + timedelta(seconds=self._elapsed())
-
-
-@dataclass(frozen=True, slots=True)
-class Book:
-    """Where the ledgers of one process are opened. Without anything else, they are blank."""
-
-    put: Put = lambda row: None
-    model: str = ""
-    instance: str = ""
-    """The same for this process and the one that follows it."""
-    text: bool = False
-    """Whether what is said is kept."""
-    prices: Prices = field(default_factory=lambda: Prices({}))
-
-    def open(self, call_id: str, agent: str, info: CallInfo, clock: Callable[[], float]) -> Ledger:
-        """A ledger for a call that begins now."""
-        return Ledger(
-            self.put,
-            call_id,
-            agent,
-            info,
-            Bill(self.prices, self.model),
-            self.model,
-            clock,
-            instance=self.instance,
-            text=self.text,
-        )
-
-
-BLANK: Final = Book()

@@ -5,8 +5,6 @@ another. This is the one place where whatever a call did wrong ends up, once per
 """
 
 import asyncio
-import functools
-import ipaddress
 import os
 import socket
 import uuid
@@ -16,6 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from audiosocket_agent import __version__, log
+from audiosocket_agent.addresses import same_host
 from audiosocket_agent.briefing import Briefings
 from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.call.info import NOTHING_KNOWN, CallInfo, Direction
@@ -23,7 +22,7 @@ from audiosocket_agent.call.next_step import GONE, Action, NextStep, after_trans
 from audiosocket_agent.clock import Ticker, monotonic
 from audiosocket_agent.errors import PeerError, StartError
 from audiosocket_agent.health import HealthServer
-from audiosocket_agent.ledger import BLANK, Book
+from audiosocket_agent.ledger import BLANK, Book, Ledger
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.pbx.audiosocket import Leg, LegListener
@@ -259,7 +258,7 @@ class Server:
         return self.not_ready()
 
     def _begin(self, call_id: uuid.UUID, plan: Plan, info: CallInfo) -> Session:
-        ledger = self._book.open(str(call_id), plan.name, info, self._clock)
+        ledger = Ledger(self._book, str(call_id), plan.name, info, self._clock)
         session = Session(call_id, self._model, plan, info, self._metrics, self._clock, ledger)
         task = asyncio.get_running_loop().create_task(self._run(session, call_id))
         self._tasks.add(task)
@@ -299,24 +298,6 @@ class Server:
         reason = error.code if isinstance(error, PeerError) else "error"
         self._metrics.calls_rejected.labels(reason).inc()
         _log.warning("connection refused", peer=leg.peer, reason=str(error))
-
-
-def same_host(one: str, other: str) -> bool:
-    """Whether two addresses are one host's: a PBX on ours comes from whichever address it dials."""
-    return one == other or (_is_ours(one) and _is_ours(other))
-
-
-@functools.lru_cache(maxsize=256)
-def _is_ours(address: str) -> bool:
-    try:
-        if ipaddress.ip_address(address).is_unspecified:
-            return False
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((address, 0))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 async def watch_loop(metrics: Metrics, beat: Callable[[], None]) -> None:

@@ -4,7 +4,6 @@ A section and a key make a variable: `[vad] aggressiveness` is `VAD_AGGRESSIVENE
 seconds. Where the values come from is in `config`.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from audiosocket_agent.addresses import is_loopback
+
 
 def _number(value: Any) -> Any:
     """A variable is text; pydantic turns it into an int, but not into one of a few ints."""
@@ -37,13 +38,6 @@ _BRIEFED_S: Final = 70.0
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Section(BaseModel):
@@ -362,7 +356,7 @@ class Settings(BaseSettings):
             raise ValueError("GEMINI_VERTEX needs GEMINI_PROJECT and GEMINI_LOCATION")
         if self.voice_model == "gemini" and not (gemini.vertex or gemini.api_key):
             raise ValueError("VOICE_MODEL=gemini needs GEMINI_API_KEY (or GEMINI_VERTEX=true)")
-        if self.audiosocket.uuid_mode == "open" and not _is_loopback(self.audiosocket.host):
+        if self.audiosocket.uuid_mode == "open" and not is_loopback(self.audiosocket.host):
             raise ValueError(
                 f"AUDIOSOCKET_HOST={self.audiosocket.host} is not loopback, which needs "
                 "AUDIOSOCKET_UUID_MODE=registered: AudioSocket knows no other password"

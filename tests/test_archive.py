@@ -115,6 +115,13 @@ async def test_a_call_that_nobody_came_for_is_one_entry() -> None:
     assert row.answered_at is None
 
 
+async def begun(url: str) -> None:
+    """Wait until a call is in the database."""
+    async with Store(url) as store, asyncio.timeout(5.0):
+        while not await listing.calls(store):  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.02)
+
+
 def exported(settings: dict[str, str]) -> list[str]:
     """What `calls export` prints."""
     return subprocess.run(
@@ -132,7 +139,7 @@ async def test_a_service_keeps_its_calls_and_closes_those_it_lost(tmp_path: Path
     async with serving(**own) as service:
         async with Call.connect(HOST, service.port) as call:
             await call.agent_speaks()
-            await asyncio.sleep(0.3)  # what was put is in the database after 0.1 s
+            await begun(url)
             service.signal(signal.SIGKILL)
             await service.exit_code()
     async with serving(**own) as service:

@@ -6,12 +6,12 @@ import uuid
 import pytest
 
 from audiosocket_agent import wire
+from audiosocket_agent.addresses import same_host
 from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.report import End
 from audiosocket_agent.model import base
-from audiosocket_agent.server import same_host
 from audiosocket_agent.tools.builtin import END_CALL, transfer_call
 from tests.agi.dialplan import FACTS, HOST, agi
 from tests.house import House, house
@@ -293,8 +293,8 @@ async def test_a_caller_who_leaves_during_a_transfer_is_not_held_for_ever() -> N
 @in_virtual_time
 async def test_a_call_is_waited_for_as_long_as_it_rings_first() -> None:
     async with house(ScriptedModel(greet), limits=Limits(ring_s=5.0)) as service:
-        assert await agi(service.agi_port, f"open?uuid={CALL}&ring=20")
-        await asyncio.sleep(24.0)
+        assert await agi(service.agi_port, f"open?uuid={CALL}&ring=60")
+        await asyncio.sleep(64.0)
         async with service.call(uuid=CALL) as call:
             assert await call.agent_speaks() <= 2 * FRAME
         assert service.metric("calls_total", outcome="abandoned") == 0

@@ -3,13 +3,13 @@
 import ipaddress
 import json
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from audiosocket_agent import __version__, log
+from audiosocket_agent.addresses import WILDCARDS, joined, on_the_way_to
 from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.call.info import (
     MAX_VARIABLE_CHARS,
@@ -29,7 +29,6 @@ BY_OPERATOR: Final = "by an operator"
 _MIB: Final = 2**20
 _NAMED: Final = 5  # calls named in an error
 _SHOWN_CHARS: Final = 60  # of a value that is wrong
-_DISCARD: Final = 9  # any port would do: nothing is sent
 
 _log = log.get(__name__)
 
@@ -180,7 +179,7 @@ class Operator:
         except ValueError:
             raise Refused(f"peer should be an IP address, not {_shown(peer)}") from None
         host = self._host
-        if host in ("", "0.0.0.0", "::"):
+        if host in WILDCARDS:
             here = "::1" if host == "::" else "127.0.0.1"
             host = here if pbx.is_loopback else _our_address(str(pbx))
         try:
@@ -189,8 +188,7 @@ class Operator:
             same_host = False  # a name, whose address would have to be waited for
         else:
             same_host = pbx.is_loopback or ours.is_loopback
-        address = f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
-        return address, _our_address(str(ours)) if same_host else str(pbx)
+        return joined(host, self._port), _our_address(str(ours)) if same_host else str(pbx)
 
 
 class _Known(NamedTuple):
@@ -298,12 +296,7 @@ def _resident_bytes() -> int:
 
 
 def _our_address(peer: str) -> str:
-    """Our address on the way to `peer`."""
-    family = socket.AF_INET6 if ":" in peer else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((peer, _DISCARD))  # chooses a route, and sends nothing
-        except OSError as error:
-            raise Refused(f"there is no way to {peer}: {error.strerror}") from None
-        address: str = probe.getsockname()[0]
-        return address
+    try:
+        return on_the_way_to(peer)
+    except OSError as error:
+        raise Refused(f"there is no way to {peer}: {error.strerror}") from None

@@ -9,10 +9,12 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from audiosocket_agent.dialplan import NOBODY, TARGETS, WILDCARDS, agent_address, fastagi_address
+from audiosocket_agent.addresses import WILDCARDS, is_ours
+from audiosocket_agent.dialplan import NOBODY, agent_address, fastagi_address
 from audiosocket_agent.doctor.console import Console, NoConsole
 from audiosocket_agent.doctor.finding import Finding, failed, ok, skipped, warning
 from audiosocket_agent.doctor.host import Host
+from audiosocket_agent.drive import TARGETS
 from audiosocket_agent.errors import AgentError
 
 LEAST: Final = {20: 14, 21: 9, 22: 4, 23: 0}
@@ -166,7 +168,7 @@ async def _leads_to(value: str, host: str, port: int) -> bool:
         return False
     there = await _addresses(dialled.strip("[]"))
     if host in WILDCARDS:
-        return any(_is_ours(address) for address in there)
+        return any(is_ours(address) for address in there)
     return bool(there & await _addresses(host))
 
 
@@ -176,16 +178,6 @@ async def _addresses(host: str) -> set[str]:
     except (OSError, UnicodeError):  # a name that is none
         return set()
     return {str(address[0]) for *_, address in found}
-
-
-def _is_ours(address: str) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.bind((address, 0))
-    except OSError:
-        return False
-    return True
 
 
 async def _targets(console: Console, host: Host) -> Finding:

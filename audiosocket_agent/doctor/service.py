@@ -7,7 +7,7 @@ import resource
 import socket
 from typing import Final, NamedTuple
 
-from audiosocket_agent.dialplan import WILDCARDS
+from audiosocket_agent.addresses import WILDCARDS
 from audiosocket_agent.doctor.finding import Finding, failed, ok, skipped, warning
 from audiosocket_agent.doctor.holder import Holder, holder_of, open_files_limit
 from audiosocket_agent.doctor.host import Host

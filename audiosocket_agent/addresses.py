@@ -1,0 +1,53 @@
+"""Addresses: whose they are, and how two hosts find each other. Nothing is sent to learn it."""
+
+import ipaddress
+import socket
+from typing import Final
+
+WILDCARDS: Final = ("", "0.0.0.0", "::")
+"""Hosts to listen on that nobody can dial."""
+
+_DISCARD: Final = 9  # any port would do
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or the name localhost, is this host as seen from itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_ours(address: str) -> bool:
+    """Whether this host has an address; False for a wildcard and for a name."""
+    try:
+        if ipaddress.ip_address(address).is_unspecified:
+            return False
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two addresses are one host's: a PBX on ours comes from whichever address it dials."""
+    return one == other or (is_ours(one) and is_ours(other))
+
+
+def on_the_way_to(peer: str, family: socket.AddressFamily | None = None) -> str:
+    """Our address as `peer` sees it; where that is a name, of this family. Raises OSError where there
+    is no way."""
+    with socket.socket(family or _family(peer), socket.SOCK_DGRAM) as probe:
+        probe.connect((peer, _DISCARD))  # chooses a route
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def joined(host: str, port: int) -> str:
+    """host:port, as a dialplan takes it; IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
