@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from audiosocket_agent import log
-from audiosocket_agent.agents.profile import FACTS
 from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND
 from audiosocket_agent.audio.uplink import Uplink
 from audiosocket_agent.audio.vad import Edge
@@ -48,7 +47,7 @@ from audiosocket_agent.call.events import (
     TransferDone,
     TurnEnded,
 )
-from audiosocket_agent.call.info import CallInfo
+from audiosocket_agent.call.info import FACTS, CallInfo
 from audiosocket_agent.call.keys import Key, KeyAction
 from audiosocket_agent.call.machine import Call, State
 from audiosocket_agent.call.next_step import (

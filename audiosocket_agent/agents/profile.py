@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from audiosocket_agent.agents.table import (
+from audiosocket_agent.call.info import FACTS, VARIABLE
+from audiosocket_agent.call.keys import DIGITS, Key, KeyAction
+from audiosocket_agent.call.next_step import Target
+from audiosocket_agent.errors import ConfigError
+from audiosocket_agent.tables.table import (
     Table,
     did_you_mean,
     on_one_line,
@@ -19,10 +23,6 @@ from audiosocket_agent.agents.table import (
     quoted,
     read_text,
 )
-from audiosocket_agent.call.info import VARIABLE
-from audiosocket_agent.call.keys import DIGITS, Key, KeyAction
-from audiosocket_agent.call.next_step import Target
-from audiosocket_agent.errors import ConfigError
 
 SHIPPED: Final = Path(__file__).parent
 
@@ -34,8 +34,6 @@ MAX_FILE_BYTES: Final = 2 * MAX_INSTRUCTIONS_BYTES
 
 GREETING: Final = "A caller has just been connected. Greet them and ask how you can help."
 """What makes the model speak first, where a file says nothing of a greeting."""
-FACTS: Final = ("caller", "caller_name", "extension")
-"""What is known of every call."""
 TOOLS: Final = ("end_call", "transfer_call", "collect_digits")
 
 _KEYS: Final = (

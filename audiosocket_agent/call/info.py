@@ -10,6 +10,8 @@ MAX_VARIABLES: Final = 20
 MAX_VARIABLE_CHARS: Final = 256
 VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,79}")
 """The name of a fact that a dialplan adds; in capitals, so that none is taken for one of ours."""
+FACTS: Final = ("caller", "caller_name", "extension")
+"""What is known of every call."""
 
 
 class Direction(StrEnum):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from audiosocket_agent.agents.table import Table
+from audiosocket_agent.tables.table import Table
 from audiosocket_agent.tools.function import NAME
 from audiosocket_agent.tools.numbers import integer, limit, whole
 from audiosocket_agent.tools.schema import MAX_TEXT_CHARS, Argument, Arguments

@@ -16,8 +16,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from audiosocket_agent.agents.table import Table
 from audiosocket_agent.call.info import VARIABLE
+from audiosocket_agent.tables.table import Table
 from audiosocket_agent.tools import secrets
 from audiosocket_agent.tools.argument_table import read_arguments
 from audiosocket_agent.tools.function import NAME

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from audiosocket_agent.agents.table import Table
+from audiosocket_agent.tables.table import Table
 
 T = TypeVar("T", int, float)
 

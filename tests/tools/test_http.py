@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from audiosocket_agent.agents.table import parse
 from audiosocket_agent.lab.certificate import ensure_certificate
+from audiosocket_agent.tables.table import parse
 from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.http import (
     NO_ANSWER,

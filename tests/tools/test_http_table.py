@@ -8,7 +8,7 @@ from google.genai import types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiosocket_agent.agents.table import Mistakes, Table, parse
+from audiosocket_agent.tables.table import Mistakes, Table, parse
 from audiosocket_agent.tools.argument_table import KEYS as ARGUMENT_KEYS
 from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.http import Webhook

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from audiosocket_agent.agents.table import parse
 from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.model import base
+from audiosocket_agent.tables.table import parse
 from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.http import webhook_tool
 from audiosocket_agent.tools.http_client import HttpClient

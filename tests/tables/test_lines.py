@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiosocket_agent.agents.lines import Place, key_lines, line_of
+from audiosocket_agent.tables.lines import Place, key_lines, line_of
 
 FILE = '''\
 # mode = "warm"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from audiosocket_agent.agents.lines import Place, key_lines, line_of
 from audiosocket_agent.errors import ConfigError
+from audiosocket_agent.tables.lines import Place, key_lines, line_of
 
 _SHOWN_CHARS: Final = 60
 _BARE_KEY: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{_SHOWN_CHARS}}}")

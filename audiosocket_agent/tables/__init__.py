@@ -1,0 +1,1 @@
+"""TOML files as people write them: read with suspicion, every mistake with its line."""
