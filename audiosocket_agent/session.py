@@ -130,6 +130,7 @@ class Session:
         self._sounded_at = 0.0  # when a sound of the caller was last detected
         self._heard_at = 0.0  # when the caller last was
         self._secrets: dict[str, str] = {}
+        self._notes: dict[str, Any] = {}
         self._tool_runner = ToolRunner(
             plan.tools,
             self,
@@ -298,7 +299,7 @@ class Session:
 
     def control(self, key: str) -> "_Control":
         """What one use of a tool may do."""
-        return _Control(self, self._secrets, key, self.turn)
+        return _Control(self, self._secrets, self._notes, key, self.turn)
 
     def quiet_s(self) -> float:
         """How long neither side has been heard; 0 while one is, or they do not have each other."""
@@ -537,6 +538,7 @@ class _Control:
 
     _session: Session
     _secrets: dict[str, str]
+    notes: dict[str, Any]
     key: str
     turn: int
 

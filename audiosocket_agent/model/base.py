@@ -38,6 +38,10 @@ class SessionSetup:
     greeting: str
     """What the model is told so that it speaks first; empty: it waits for the caller."""
     tools: tuple[ToolSpec, ...] = ()
+    voice: str = ""
+    """Whose; empty: the model's own choice, or its settings'."""
+    temperature: float | None = None
+    """None: as its settings have it."""
 
 
 # ---- events ----------------------------------------------------------------------------------

@@ -112,8 +112,8 @@ class GeminiModel:
         return types.LiveConnectConfig(
             response_modalities=[types.Modality.AUDIO],
             system_instruction=setup.instructions,
-            temperature=settings.temperature,
-            speech_config=_speech(settings),
+            temperature=settings.temperature if setup.temperature is None else setup.temperature,
+            speech_config=_speech(setup.voice or settings.voice, settings.language),
             tools=[self._tools(setup)] if setup.tools else None,
             thinking_config=(
                 None
@@ -327,15 +327,11 @@ def _websocket_options(settings: GeminiSettings) -> dict[str, Any]:
     return options
 
 
-def _speech(settings: GeminiSettings) -> types.SpeechConfig | None:
-    voice = types.VoiceConfig(
-        prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=settings.voice)
-    )
-    if not (settings.voice or settings.language):
+def _speech(name: str, language: str) -> types.SpeechConfig | None:
+    if not (name or language):
         return None
-    return types.SpeechConfig(
-        voice_config=voice if settings.voice else None, language_code=settings.language or None
-    )
+    voice = types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=name))
+    return types.SpeechConfig(voice_config=voice if name else None, language_code=language or None)
 
 
 def _turn_taking(settings: GeminiSettings, *, interruptions: bool) -> types.RealtimeInputConfig:

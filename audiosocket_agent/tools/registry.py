@@ -55,7 +55,11 @@ class CallControl(Protocol):
 
     @property
     def language(self) -> str:
-        """The language the caller is known to speak, as the dialplan says it; empty: nothing is."""
+        """The language the call began in (BCP 47); empty: whatever the caller speaks."""
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the tools of this call remember of it; it is the same for all of them."""
 
     @property
     def facts(self) -> Mapping[str, str]:

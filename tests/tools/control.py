@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from audiosocket_agent.call.digits import DigitCollector, DigitsWanted
 from audiosocket_agent.call.next_step import Target
@@ -19,6 +20,7 @@ class Control:
     key: str = "key-1"
     language: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
     ended: int = 0
     transferred: list[tuple[Target, str]] = field(default_factory=list)
     wanted: list[DigitsWanted] = field(default_factory=list)
