@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test demo cover bench check test-pbx fuzz install lock docs clean
+.PHONY: help setup run test demo cover evals bench check test-pbx fuzz install lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ cover: $(VENV)/.dev ## The pure layers, every branch of them by their own tests
 	$(BIN)/pytest -q $(PURE) --cov=audiosocket_agent.wire --cov=audiosocket_agent.errors \
 	  --cov=audiosocket_agent.audio --cov=audiosocket_agent.call --cov-branch \
 	  --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+evals: $(VENV)/.dev ## Scripted calls of the shipped agents, or of AGENT=npcl; with Gemini by EVALS_LIVE=1
+	@$(BIN)/python -m tests.evals $(AGENT)
 
 bench: $(VENV)/.dev ## What a caller notices, in milliseconds
 	$(BIN)/python -m tests.bench.figures

@@ -3,17 +3,21 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from audiosocket_agent import config, log
 from audiosocket_agent.errors import StartError
 from audiosocket_agent.ledger import Book
 from audiosocket_agent.metrics import Metrics
+from audiosocket_agent.recall import keep_budget, recall
 from audiosocket_agent.records import erase
-from audiosocket_agent.records.costs import Prices
+from audiosocket_agent.records.costs import Budget, Prices
 from audiosocket_agent.records.errors import StoreError
+from audiosocket_agent.records.recorder import Recorder
 from audiosocket_agent.records.rows import Lost
 from audiosocket_agent.records.store import Store
 from audiosocket_agent.records.writer import Writer
@@ -25,12 +29,22 @@ EXPIRE_SECONDS: Final = 6 * 3600.0
 _log = log.get(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What the rest of the service has to do with its records."""
+
+    book: Book
+    store: Store
+    writer: Writer
+
+
 @asynccontextmanager
-async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Book]:
-    """The book of calls, for as long as the block lasts. A database that is down holds nothing up: rows
+async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Archive]:
+    """The records, for as long as the block lasts. A database that is down holds nothing up: rows
     wait in a journal. Raises ConfigError for a URL or a price that is none, StartError for a database
     that cannot become ours."""
     prices = Prices.load(settings.records.prices)
+    budget = Budget(Decimal(str(settings.cost.usd_per_day)))
     model = settings.gemini.live_model if settings.model == "gemini" else settings.model
     store = Store(config.database_url(settings), migrate=True)
     began_at = datetime.now(UTC)
@@ -43,27 +57,53 @@ async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Book]:
         _log.warning("records wait for the database", reason=str(error))
     # the same for this process and for the one that follows it
     instance = f"{socket.gethostname()}:{settings.audiosocket.port}"
-    async with store, Writer(store, config.journal_directory()) as writer:
+    async with (
+        store,
+        Writer(store, config.journal_directory()) as writer,
+        _recorder(settings, writer) as recorder,
+    ):
+        book = Book(
+            put=writer.put,
+            model=model,
+            instance=instance,
+            text=settings.records.transcripts,
+            mask=settings.records.mask,
+            prices=prices,
+            budget=budget,
+            recall=recall(store),
+            recorder=recorder,
+        )
         writer.put(Lost(of=instance, before=began_at))
         watchers = [
-            asyncio.create_task(_watch(writer, metrics)),
+            asyncio.create_task(_watch(writer, recorder, metrics)),
             asyncio.create_task(_expire(store, settings.records.days)),
+            asyncio.create_task(keep_budget(store, budget)),
         ]
         try:  # no TaskGroup: what happens inside the block is not to come out as a group
-            yield Book(writer.put, model, instance, settings.records.transcripts, prices)
+            yield Archive(book, store, writer)
         finally:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
 
 
-async def _watch(writer: Writer, metrics: Metrics) -> None:
-    lost = 0
+def _recorder(settings: Settings, writer: Writer) -> AbstractAsyncContextManager[Recorder | None]:
+    """The recordings of this process, where there are to be any."""
+    if not settings.enable_call_recording:
+        return nullcontext()
+    return Recorder(config.recordings_directory(settings), writer.put)
+
+
+async def _watch(writer: Writer, recorder: Recorder | None, metrics: Metrics) -> None:
+    lost, lost_s = 0, 0.0
     while True:
         metrics.records_waiting.set(writer.queued)
         metrics.records_behind.set(writer.behind)
         metrics.records_lost.inc(writer.dropped + writer.refused - lost)
         lost = writer.dropped + writer.refused
+        if recorder is not None:
+            metrics.recording_lost.inc(recorder.lost_seconds - lost_s)
+            lost_s = recorder.lost_seconds
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -62,6 +62,11 @@ def journal_directory() -> Path:
     return state_directory() / "journal"
 
 
+def recordings_directory(settings: Settings) -> Path:
+    """Where the recordings of calls are."""
+    return settings.records.recordings or state_directory() / "recordings"
+
+
 def load_beside_the_service(file: Path | None) -> "Loaded":
     """The settings for a command that is run by hand on the service's host. systemd hands the service
     its secrets as credentials; here they are read where they lie, by whoever may. Raises ConfigError."""

@@ -1,7 +1,8 @@
 """What the dialplan may ask by FastAGI, and the answers it gets as channel variables.
 
     open?uuid=…     a call is coming: the model is dialled while the phone rings. agent= says who
-                    answers, ring= how long it will ring, names in capitals are facts of the call
+                    answers, language= what the caller speaks, ring= how long it will ring; names in
+                    capitals are facts of the call
                     AGENT_STATUS (OK, BUSY, DRAINING, ERROR), AGENT_ADDRESS, AGENT_RATE
     next?uuid=…     the agent is done with the caller, or a transfer was tried (status=DIALSTATUS)
                     AGENT_NEXT (transfer, fallback, hangup, again; after a briefing accept or refuse;
@@ -11,6 +12,7 @@ Neither waits for the model: a dialplan that asks is answered in milliseconds, w
 """
 
 import uuid
+from collections.abc import Mapping
 from typing import Final
 
 from audiosocket_agent import log
@@ -22,6 +24,8 @@ from audiosocket_agent.server import Server
 _log = log.get(__name__)
 
 EVERY_RATE_HZ: Final = 24_000
+MAX_LANGUAGE_CHARS: Final = 35
+"""What a BCP 47 tag of every part but extensions takes (RFC 5646, 4.4.1)."""
 MAX_RINGS_FIRST_S: Final = 600.0
 """A dialplan that lets it ring for longer gets no prewarmed model."""
 
@@ -102,8 +106,14 @@ def call_info(request: Request) -> CallInfo:
         caller=facts.get("callerid", ""),
         caller_name=facts.get("calleridname", ""),
         extension=facts.get("dnid", facts.get("extension", "")),
+        language=_language(request.query),
         variables=dict(list(given.items())[:MAX_VARIABLES]),
     )
+
+
+def _language(query: Mapping[str, str]) -> str:
+    asked = query.get("language") or query.get("LANGUAGE", "")
+    return asked[:MAX_LANGUAGE_CHARS]
 
 
 def _downlink_rate_hz(request: Request) -> int:

@@ -3,16 +3,19 @@
 Everything here is put and forgotten: a call never waits for its record.
 """
 
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
+from audiosocket_agent import masking
 from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.call.info import CallInfo
 from audiosocket_agent.call.summary import Summary
-from audiosocket_agent.records.costs import Bill, Prices
+from audiosocket_agent.records.costs import Bill, Budget, Prices
+from audiosocket_agent.records.recorder import Recorder, Tape
 from audiosocket_agent.records.rows import Call, Row, ToolUse, Turn, Usage
 from audiosocket_agent.tools.audit import Used
 
@@ -20,6 +23,14 @@ MAX_TURN_CHARS: Final = 8_000
 """Of one side's words in a row; a monologue of ten minutes."""
 
 Put = Callable[[Row], None]
+
+
+Recall = Callable[[str, int], Awaitable[Mapping[str, Any]]]
+"""Takes a caller's number and how many days back to look; never raises, and answers soon."""
+
+
+async def _nobody(caller: str, days: int) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,14 @@ class Book:
     text: bool = False
     """Whether what is said is kept."""
     prices: Prices = field(default_factory=lambda: Prices({}))
+    budget: Budget = field(default_factory=Budget)
+    """Of a day, for all calls together."""
+    recall: Recall = _nobody
+    """What is known of a caller."""
+    recorder: Recorder | None = None
+    """None: no call is recorded."""
+    mask: bool = True
+    """Whether numbers and keys are hidden in what is said, and in what tools were given."""
 
 
 BLANK: Final = Book()
@@ -46,10 +65,14 @@ class Ledger:
     ) -> None:
         self._put = book.put
         self._text = book.text
+        self._mask = book.mask
+        self._recorder = book.recorder
         self._bill = Bill(book.prices, book.model)
         self._clock = clock
         self._zero = clock()
-        self._began_at = datetime.now(UTC)
+        self.began_at = datetime.now(UTC)
+        self._recall = book.recall
+        self._budget = book.budget
         self._call: dict[str, str] = {
             "id": call_id,
             "agent": agent,
@@ -57,6 +80,7 @@ class Ledger:
             "caller_name": info.caller_name,
             "extension": info.extension,
             "direction": info.direction.value,
+            "language": info.language,
             "model": book.model,
             "instance": book.instance,
         }
@@ -74,6 +98,14 @@ class Ledger:
         if self._answered_at is None:
             self._answered_at = self._now()
             self._put(self._row())
+
+    def tape(self, now: float, consent: str) -> Tape | None:
+        """Record the call; `now` is second 0. None where no call is recorded, or `consent`, how the
+        caller knows of it, is empty."""
+        if self._recorder is None or not consent:
+            return None
+        call_id = uuid.UUID(self._call["id"])
+        return self._recorder.start(call_id, self._now(), now, consent=consent)
 
     def said(self, speaker: str, words: str) -> None:
         """Words of the caller or the agent, in whatever pieces they come."""
@@ -101,7 +133,7 @@ class Ledger:
                 call_id=self._call["id"],
                 n=self._turns,
                 speaker=self._speaker,
-                text=self._words.strip() if self._text else "",
+                text=self._kept_words(),
                 start_s=round(self._start_s, 3),
                 heard_ms=self._heard_ms if agents else None,
                 latency_ms=self._latency_ms if agents else None,
@@ -130,7 +162,19 @@ class Ledger:
                     cost_usd=costs[direction, modality] or Decimal(0),
                 )
             )
-        return self._bill.usd - before
+        spent = self._bill.usd - before
+        self._budget.spend(spent, self._now().astimezone())
+        return spent
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """What the call has cost so far, as far as it has a price."""
+        return self._bill.usd
+
+    async def recall(self, days: int) -> Mapping[str, Any]:
+        """What earlier calls have left of this caller; nothing where that is not wanted."""
+        caller = self._call["caller"]
+        return await self._recall(caller, days) if days and caller else {}
 
     def tool_used(self, used: Used) -> None:
         """A tool was used; secrets are masked already."""
@@ -139,7 +183,7 @@ class Ledger:
                 call_id=self._call["id"],
                 turn=used.turn,
                 tool=used.tool,
-                arguments=used.arguments,
+                arguments=self._kept_arguments(used.arguments),
                 outcome=used.outcome.value,
                 used_at=self._now(),
                 took_ms=used.took_ms,
@@ -166,10 +210,21 @@ class Ledger:
             )
         )
 
+    def _kept_words(self) -> str:
+        """Of a turn that is complete: a number comes in pieces."""
+        words = self._words.strip() if self._text else ""
+        return masking.spoken(words) if self._mask else words
+
+    def _kept_arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self._mask:
+            return arguments
+        kept: dict[str, Any] = masking.within(arguments, masking.spoken, numbers=True)
+        return kept
+
     def _row(self, **more: object) -> Call:
         row: dict[str, object] = {
             **self._call,
-            "started_at": self._began_at,
+            "started_at": self.began_at,
             "answered_at": self._answered_at,
             **more,
         }
@@ -179,4 +234,4 @@ class Ledger:
         return self._clock() - self._zero
 
     def _now(self) -> datetime:
-        return self._began_at + timedelta(seconds=self._elapsed())
+        return self.began_at + timedelta(seconds=self._elapsed())

@@ -3,6 +3,10 @@
 INFO tells the story an operator needs, two lines a call. What a caller says, keys, numbers and audio
 are never logged at INFO or above. Writing happens in a thread of its own behind a bounded queue: a
 blocked stdout cannot stop the audio.
+
+At every level telephone numbers, cards and API keys are masked in every text of a line, whoever logs
+it, exceptions and libraries too (see `masking`). Values that are numbers stay: ports, counts, seconds.
+The field `text` is for what is being said: it comes in pieces, so no digit of it is written.
 """
 
 import logging
@@ -10,12 +14,14 @@ import logging.handlers
 import queue
 import sys
 import threading
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 import orjson
 import structlog
 
+from audiosocket_agent import masking
 from audiosocket_agent.errors import StartError
 
 Log = structlog.stdlib.BoundLogger
@@ -23,6 +29,8 @@ Log = structlog.stdlib.BoundLogger
 STOP_SECONDS: Final = 5.0
 
 _QUEUE_LINES: Final = 10_000  # beyond it lines are dropped, not waited for
+_OUR_OWN: Final = ("level", "logger", "timestamp")  # with nothing in them to mask
+_SAID: Final = "text"
 
 
 class _DroppingQueueHandler(logging.handlers.QueueHandler):
@@ -60,6 +68,19 @@ class _Writer(logging.handlers.QueueListener):
         lines.put(None)  # it may be full: wait for room
 
 
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Writes lines; of one that cannot be written it tells no more than whose it was."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            return super().format(record)
+        except Exception as error:  # noqa: BLE001 - logging would print it to stderr, unmasked
+            text, why = "a line of %s could not be written: %s", type(error).__name__
+            return super().format(
+                logging.LogRecord(__name__, logging.WARNING, "", 0, text, (record.name, why), None)
+            )
+
+
 def start(level: str, file: Path | None = None) -> logging.handlers.QueueListener:
     """Set logging up for the process; stop the returned listener at the end to flush it.
 
@@ -77,10 +98,11 @@ def start(level: str, file: Path | None = None) -> logging.handlers.QueueListene
         structlog.processors.format_exc_info,  # here: the writing thread knows of no exception
     ]
     sink.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _masked,
                 _renderer(people=file is None and sys.stderr.isatty()),
             ],
         )
@@ -118,6 +140,16 @@ def get(name: str) -> Log:
 
 def _file(path: Path) -> logging.StreamHandler[Any]:
     return logging.handlers.WatchedFileHandler(path, encoding="utf-8")  # logrotate may move it
+
+
+def _masked(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A line without anybody's numbers and keys; in the writing thread, as it takes its time."""
+    own = {name: line[name] for name in _OUR_OWN if name in line}
+    said = line.get(_SAID)
+    masked: dict[str, Any] = masking.within(dict(line), masking.logged)
+    if said is not None:
+        masked[_SAID] = masking.piece(str(said)[: masking.MAX_CHARS])
+    return masked | own
 
 
 def _renderer(*, people: bool) -> Any:

@@ -92,7 +92,7 @@ class Metrics:
         )
         self.model_reconnects = counter(
             "model_reconnects_total",
-            "Model sessions taken up again, by reason; none, as yet.",
+            "Model sessions taken up again, by reason.",
             "reason",
         )
         self.model_stalls = counter(
@@ -113,6 +113,10 @@ class Metrics:
         )
         self.records_lost = counter(
             "records_lost_total", "Records that found neither database nor journal, or no place."
+        )
+        self.recording_lost = counter(
+            "recording_lost_seconds_total",
+            "Audio that is in no recording: the disk was too slow, or did not take it.",
         )
         self.loop_lag = histogram(
             "loop_lag_seconds", "How late the event loop ran a timer, once a second.", _LAG

@@ -11,11 +11,13 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from audiosocket_agent import __version__, log
 from audiosocket_agent.addresses import same_host
 from audiosocket_agent.briefing import Briefings
+from audiosocket_agent.call import language
 from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.call.info import NOTHING_KNOWN, CallInfo, Direction
 from audiosocket_agent.call.next_step import GONE, Action, NextStep, after_transfer
@@ -91,6 +93,8 @@ class Server:
         """Why a new call would be refused, or nothing."""
         if self.draining:
             return "draining"
+        if self._book.budget.is_spent(datetime.now().astimezone()):
+            return "budget"
         return "full" if self.calls >= self.max_calls else ""
 
     # -- what the dialplan asks ----------------------------------------------------------------
@@ -258,6 +262,8 @@ class Server:
         return self.not_ready()
 
     def _begin(self, call_id: uuid.UUID, plan: Plan, info: CallInfo) -> Session:
+        speaks = language.start(plan.languages, info.language)
+        info = replace(info, language=speaks)
         ledger = Ledger(self._book, str(call_id), plan.name, info, self._clock)
         session = Session(call_id, self._model, plan, info, self._metrics, self._clock, ledger)
         task = asyncio.get_running_loop().create_task(self._run(session, call_id))

@@ -1,6 +1,7 @@
 """`audiosocket-agent serve`: settings in, a running service out, and the story of its end.
 
 start     model, ports 9092, 4573, 9100, the control socket, then READY to systemd
+SIGHUP    the agents' files are read again, for calls to come
 SIGTERM   no new calls; running ones get DRAIN_TIMEOUT
 again     running calls end politely now
 exit 0    when the last call is over
@@ -10,17 +11,15 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from audiosocket_agent import config, log
-from audiosocket_agent.agents import profile
-from audiosocket_agent.agents.profile import Profile
-from audiosocket_agent.archive import archive
-from audiosocket_agent.audio.vad import SpeechDetector
-from audiosocket_agent.call.machine import Limits
+from audiosocket_agent.archive import Archive, archive
+from audiosocket_agent.business import Office, SmsGateway
 from audiosocket_agent.control.server import ControlServer
 from audiosocket_agent.desk import Desk
 from audiosocket_agent.drive import Driver
@@ -28,13 +27,14 @@ from audiosocket_agent.errors import ConfigError, StartError
 from audiosocket_agent.ledger import Book
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
+from audiosocket_agent.model.breaker import Breaker
 from audiosocket_agent.model.echo import EchoModel
+from audiosocket_agent.model.lasting import LastingModel, Rung
 from audiosocket_agent.pbx.agi import MAX_CONNECTIONS, FastAgiServer
-from audiosocket_agent.plan import Plan
+from audiosocket_agent.roster import Means, agents, profiles
 from audiosocket_agent.server import POLITE_SECONDS, Server, notify_systemd, watch_loop
 from audiosocket_agent.settings import Settings
-from audiosocket_agent.tools.builtin import built_in
-from audiosocket_agent.tools.registry import Registry
+from audiosocket_agent.tools.http_client import HttpClient
 
 _STOP_SECONDS: Final = 28.0
 """Beyond the drain and the polite end: closing, a busy machine, the last records to a database that does
@@ -55,19 +55,17 @@ async def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    plans = agents(settings)
+    profiles(settings)  # before anything is opened: every mistake in their files
     metrics = Metrics()
-    async with archive(settings, metrics) as book:
-        await _take_calls(settings, plans, metrics, book)
+    async with archive(settings, metrics) as records, HttpClient() as client:
+        await _take_calls(settings, metrics, records.book, means(settings, records, client))
     _log.info("stopped")
 
 
-async def _take_calls(
-    settings: Settings, plans: Mapping[str, Plan], metrics: Metrics, book: Book
-) -> None:
+async def _take_calls(settings: Settings, metrics: Metrics, book: Book, tools: Means) -> None:
     server = Server(
         voice_model(settings),
-        plans,
+        agents(settings, tools),
         metrics,
         book=book,
         default=settings.default_agent,
@@ -76,6 +74,7 @@ async def _take_calls(
         registered_only=settings.audiosocket.uuid_mode == "registered",
     )
     stop, hurry = _signals()
+    _on_hangup(partial(_reload, settings, server, tools))
     try:
         port = await server.listen(settings.audiosocket.host, settings.audiosocket.port)
         desk = Desk(server, settings.audiosocket.host, port)
@@ -125,62 +124,60 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
     return stop, hurry
 
 
+def _on_hangup(reload: Callable[[], None]) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+def _reload(settings: Settings, server: Server, tools: Means) -> None:
+    """Read the agents' files again, for calls to come; those that are up keep what they began with. A
+    mistake in any file keeps all as they were."""
+    try:
+        server.plans = agents(settings, tools)
+    except ConfigError as error:
+        for mistake in str(error).splitlines():
+            _log.error("agents not reloaded", reason=mistake)
+    else:
+        _log.info("agents reloaded", agents=sorted(server.plans))
+
+
+def means(settings: Settings, records: Archive, client: HttpClient) -> Means:
+    """What the agents' tools work with. Raises ConfigError for a gateway that cannot be used."""
+    sms, gateway = settings.sms, None
+    if sms.url:
+        password = sms.password.get_secret_value() if sms.password else ""
+        gateway = SmsGateway(
+            client, sms.url, sms.sender, sms.username, password, country=sms.country
+        )
+    office = Office(records.store, records.writer.commit, partial(datetime.now, UTC), gateway)
+    return Means(office, client)
+
+
 def voice_model(settings: Settings) -> VoiceModel:
-    """The model that the settings name."""
+    """The model that the settings name, for calls: its conversations outlive their connections."""
+    first = bare_model(settings)
+    if settings.model == "echo":
+        return first
+    breaker = Breaker()  # of the project's key, whichever of its models is asked
+    rungs = [Rung(first, breaker)]
+    if settings.gemini.second_model:
+        rungs.append(Rung(bare_model(settings, settings.gemini.second_model), breaker))
+    return LastingModel(rungs)
+
+
+def bare_model(settings: Settings, name: str = "") -> VoiceModel:
+    """The model, without anything that would hide its failures. Raises StartError."""
     if settings.model == "echo":
         return EchoModel()
     from audiosocket_agent.model.gemini import GeminiModel  # 0.4 s, 50 MB: not for an echo
 
+    gemini = settings.gemini.model_copy(update={"live_model": name} if name else {})
     try:
-        return GeminiModel(settings.gemini, interruptions=settings.enable_interruption_handling)
+        return GeminiModel(gemini, interruptions=settings.enable_interruption_handling)
     except (OSError, ValueError) as error:
         raise StartError(
             f"the Gemini client cannot be made: {error}; SSL_CERT_FILE, if it is set, must name a "
             "file of certificates"
         ) from None
-
-
-def agents(settings: Settings) -> dict[str, Plan]:
-    """Every agent there is, by name. Raises ConfigError."""
-    profiles = profile.load(settings.agents_directory)
-    if settings.default_agent not in profiles:
-        raise ConfigError(
-            f"DEFAULT_AGENT: there is no agent {settings.default_agent!r}; there are: "
-            f"{', '.join(sorted(profiles))}"
-        )
-    return {name: plan(settings, agent) for name, agent in profiles.items()}
-
-
-def plan(settings: Settings, agent: Profile) -> Plan:
-    """One agent, under these settings, as numbers for calls."""
-    vad = settings.vad
-    return Plan(
-        name=agent.name,
-        limits=Limits(
-            max_duration_s=settings.max_call_duration,
-            verdict_s=settings.interruption.verdict,
-            interruptions=settings.enable_interruption_handling,
-            ring_s=settings.fastagi.ring_time,
-            held_s=settings.transfer.hold,
-        ),
-        instructions=agent.instructions,
-        greeting=agent.greeting,
-        detector=partial(
-            SpeechDetector,
-            aggressiveness=vad.aggressiveness,
-            window_ms=round(vad.window * 1000),
-            start_ms=round(vad.speech_threshold * 1000),
-            sustain_ms=round(settings.interruption.speech * 1000),
-            silence_ms=round(vad.silence_threshold * 1000),
-            energy_threshold=vad.energy_threshold,
-        ),
-        tools=Registry(built_in(agent.tools, agent.targets)),
-        targets={target.name: target for target in agent.targets},
-        keys=agent.keys,
-        sees=agent.sees,
-        gap_fill_s=settings.audiosocket.uplink_gap_fill,
-        model_rate_hz=settings.gemini.input_rate,
-    )
 
 
 def _stop_us(drain_s: float) -> int:

@@ -18,6 +18,7 @@ from audiosocket_agent.audio.uplink import Uplink
 from audiosocket_agent.audio.vad import Edge
 from audiosocket_agent.call.commands import (
     Answered,
+    AskCaller,
     BargedIn,
     Command,
     DropReply,
@@ -26,6 +27,7 @@ from audiosocket_agent.call.commands import (
     HangUp,
     PausePlayout,
     ResumePlayout,
+    SayGoodbye,
     TellKeys,
 )
 from audiosocket_agent.call.digits import DigitCollector, DigitsWanted
@@ -65,7 +67,16 @@ from audiosocket_agent.ledger import Ledger
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model import base
 from audiosocket_agent.pbx.audiosocket import Leg
-from audiosocket_agent.plan import DIAL_FAILURES, KEYS_PRESSED, REPEAT, TRANSFER_FAILED, Plan
+from audiosocket_agent.plan import (
+    ARE_YOU_THERE,
+    DIAL_FAILURES,
+    KEYS_PRESSED,
+    NOBODY_THERE,
+    REPEAT,
+    TRANSFER_FAILED,
+    Plan,
+)
+from audiosocket_agent.records.recorder import Tape
 from audiosocket_agent.tools.runner import ToolRunner
 
 INTERRUPTED_TAIL_S: Final = 2.0
@@ -76,9 +87,8 @@ _log = log.get(__name__)
 
 
 BY_KEY: Final = "asked by a key of the telephone"
-LANGUAGE: Final = "LANGUAGE"
-"""The variable by which a dialplan says what the caller speaks."""
-
+ANSWER_S: Final = 3.0
+"""So long after the caller's last word an answer is still on its way."""
 MAX_EARLY_CHUNKS: Final = 1500
 """A minute in chunks of 40 ms: a greeting kept while the phone rings, or the words to a caller who is
 on the way back; more is not kept."""
@@ -108,6 +118,7 @@ class Session:
         self.id = str(call_id)
         self._log = _log.bind(call=self.id)
         self._leg: Leg | None = None  # None: nobody is connected
+        self._tape: Tape | None = None  # once somebody is, where the call is recorded
         self._early: list[tuple[bytes, int]] = []  # what the model said while nobody was
         self._model = model
         self.plan = plan
@@ -165,6 +176,8 @@ class Session:
         finally:
             if self._leg is not None:
                 self._leg.hang_up()  # where a fault of ours ends it, the dialplan still goes on
+            if self._tape is not None:
+                self._tape.close(self._clock())
             self._record()
         return self._call.outcome
 
@@ -180,6 +193,7 @@ class Session:
         self._ledger.answered()
         leg.use_rate(self.downlink_rate_hz)
         self._leg = leg
+        self._tape_leg(leg)
         self._feed(LegOpened())
         early, self._early = self._early, []
         for pcm, rate_hz in early:
@@ -187,6 +201,14 @@ class Session:
         if not self._generating:
             leg.finish()
         return True
+
+    def _tape_leg(self, leg: Leg) -> None:
+        """Record what passes the caller's first leg, and each that follows it."""
+        if self._tape is None:
+            self._tape = self._ledger.tape(leg.accepted_at, self.plan.recording)
+        if self._tape is not None:
+            self._tape.resume()
+            leg.tap = self._tape.add_agent
 
     @property
     def next_step(self) -> NextStep | None:
@@ -264,7 +286,15 @@ class Session:
     async def _converse(self) -> None:
         """Dial the model and take its events; a model that fails ends the call, politely."""
         plan = self.plan
-        setup = base.SessionSetup(plan.told(self.info), plan.greeting, plan.tools.specs)
+        known = await self._ledger.recall(plan.memory_days)
+        setup = base.SessionSetup(
+            plan.told(self.info, known, self._ledger.began_at),
+            plan.greets(self.info.language),
+            plan.tools.specs,
+            plan.voice,
+            plan.temperature,
+            quiet=self._is_quiet,
+        )
         dialled_at = self._clock()
         try:
             async with self._model.open(setup, self._model_spoke) as voice:
@@ -292,8 +322,9 @@ class Session:
                 async with asyncio.timeout(delay):
                     await self._moved.wait()
             except TimeoutError:
-                sounds = self._uplink.sounding
-                self._perform(self._call.elapse(self._clock(), caller_sounds=sounds))
+                sounds, quiet_s = self._uplink.sounding, self.quiet_s()
+                due = self._call.elapse(self._clock(), caller_sounds=sounds, quiet_s=quiet_s)
+                self._perform(due)
 
     # -- for the tools (tools.runner.Conversation) ---------------------------------------------
 
@@ -318,7 +349,10 @@ class Session:
     def heard(self, payload: bytes, rate_hz: int, now: float) -> None:
         """The caller's audio: past the detector, and on to the model."""
         pcm, edges = self._uplink.take(payload, rate_hz, now)
-        if self._keypad.secret:
+        secret = self._keypad.secret
+        if self._tape is not None:
+            self._tape.add_caller(now, payload, rate_hz, secret=secret)
+        if secret:
             pcm = bytes(len(pcm))
         if self._voice is not None:
             self._voice.send_audio(pcm, self._uplink.rate_hz)
@@ -329,6 +363,7 @@ class Session:
 
     def pressed(self, digit: str) -> None:
         """A key. Which one is nobody's business in a log."""
+        self._heard_at = self._clock()
         self._keypad.press(digit)
 
     def _act(self, key: Key) -> None:
@@ -368,6 +403,8 @@ class Session:
         if error is not None:
             self._log.warning("call broken", reason=str(error))
         self._flush_counts()
+        if self._tape is not None:
+            self._tape.pause(self._clock())
         self._leg = None
         self._feed(LegClosed(outcome))
         if self.held and self._voice is not None:
@@ -432,6 +469,8 @@ class Session:
                     self._tool_runner.cancel(use_id)
             case base.Usage(tokens):
                 self._metrics.cost.inc(float(self._ledger.used(tokens)))
+                if self._ledger.cost_usd >= self.plan.cost_usd:
+                    self._feed(EndOrdered(Outcome.MAX_COST))
                 for (direction, modality), count in tokens.items():
                     self._metrics.tokens.labels(direction, modality).inc(count)
                     self._summary.tokens[direction] += count
@@ -442,6 +481,16 @@ class Session:
                 self._log.warning("model goes away", seconds=seconds_left)
             case base.Resumable():
                 pass
+            case base.Reconnected(reason, seconds):
+                self._metrics.model_reconnects.labels(reason).inc()
+                self._log.info("model reconnected", reason=reason, seconds=round(seconds, 3))
+
+    def _is_quiet(self) -> bool:
+        """Whether neither side speaks, nor is about to: the moment to change the connection."""
+        since = self._last_voiced_at
+        waits = since is not None and self._clock() - since < ANSWER_S
+        speaking = self._call.state in (State.SPEAKING, State.PAUSED)
+        return not (self._generating or speaking or waits or self._uplink.sounding)
 
     def _use_tool(self, wanted: base.ToolCall) -> None:
         def answer(result: Mapping[str, Any]) -> None:
@@ -478,6 +527,10 @@ class Session:
                 keys = self._keypad.take_untold()
                 if keys and self._voice is not None:
                     self._voice.send_text(KEYS_PRESSED.format(" ".join(keys)))
+            case AskCaller():
+                self.tell(ARE_YOU_THERE.format(self.plan.limits.silence_s))
+            case SayGoodbye():
+                self.tell(NOBODY_THERE)
             case Finish():
                 self._over.set()
             case PausePlayout() | ResumePlayout() | DropReply() | HangUp():
@@ -548,7 +601,7 @@ class _Control:
 
     @property
     def language(self) -> str:
-        return self._session.info.variables.get(LANGUAGE, "")
+        return self._session.info.language
 
     @property
     def facts(self) -> Mapping[str, str]:

@@ -114,16 +114,68 @@ class Records(_Section):
     """What is kept of a call."""
 
     transcripts: bool = Field(True, description="Keep what was said, as text.")
+    mask: bool = Field(
+        True,
+        description="Hide telephone numbers, cards and keys in what was said and in what tools were "
+        "given: seven digits or more, but for the last two. Tickets and callbacks keep what they were "
+        "given, logs are masked in any case.",
+    )
     days: int = Field(
         0,
         ge=0,
         le=36_500,
         description="Days after which a call's records are deleted; 0 keeps them.",
     )
+    recordings: Path | None = Field(
+        None, description="Directory of recordings; without it `recordings` in the state directory."
+    )
     prices: Path | None = Field(
         None,
         description="A file of prices over the shipped ones (`audiosocket_agent/records/prices.toml`).",
     )
+
+
+class Cost(_Section):
+    """What the model may cost."""
+
+    usd_per_day: float = Field(
+        0.0,
+        ge=0,
+        description="What all calls of a day may cost together; no further call is taken then. 0 is no "
+        "bound.",
+    )
+
+
+class Tools(_Section):
+    """What agents may use."""
+
+    hosts: str = Field(
+        "",
+        description="Hosts that webhooks may talk to, besides this one: names between spaces; "
+        "*.example.com is all below it.",
+    )
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_hosts(cls, text: str) -> str:
+        for host in re.split(r"[,\s]+", text.lower()):
+            if not re.fullmatch(r"(\*\.)?[a-z0-9:]([a-z0-9.:-]*[a-z0-9])?|", host):
+                raise ValueError(f"{host!r} is no host, as api.example.com is one")
+        return text
+
+
+class Sms(_Section):
+    """The gateway of the tool send_sms: a POST with To, From and Body, as Twilio takes it."""
+
+    url: str = Field("", description="https://…/Messages.json; empty: no agent can send an SMS.")
+    sender: str = Field("", description="The number or name it comes from.")
+    country: str = Field(
+        "",
+        pattern=r"\+?[0-9]{0,3}",
+        description="Code of the country (91) of numbers that are shown without one.",
+    )
+    username: str = Field("", description="Who to log in as, with Twilio the account's SID.")
+    password: SecretStr | None = Field(None, description="The password, with Twilio the token.")
 
 
 class Control(_Section):
@@ -245,6 +297,9 @@ class Gemini(_Section):
         description="API key; GOOGLE_API_KEY is accepted too. Better a credential than a file.",
     )
     live_model: str = Field("gemini-3.8-live", min_length=1, description="Live model to use.")
+    second_model: str = Field(
+        "", description="Live model to go on with where the first cannot be had; empty: none."
+    )
     voice: str = Field("Kore", description="Prebuilt voice; empty is the model's default.")
     language: str = Field(
         "",
@@ -332,13 +387,18 @@ class Settings(BaseSettings):
         True, description="Let the caller interrupt the agent."
     )
     enable_call_recording: bool = Field(
-        False, description="Not available yet: true is refused, so that nobody counts on it."
+        False,
+        description="Record the calls of agents whose file has `[recording]`: a stereo WAV file each, "
+        "the caller on the left.",
     )
     audiosocket: AudioSocket = AudioSocket()
     fastagi: FastAgi = FastAgi()
     transfer: Transfer = Transfer()
     database: Database = Database()
     records: Records = Records()
+    cost: Cost = Cost()
+    tools: Tools = Tools()
+    sms: Sms = Sms()
     control: Control = Control()
     ami: Ami = Ami()
     outbound: Outbound = Outbound()
@@ -364,11 +424,6 @@ class Settings(BaseSettings):
         if self.transfer.hold < self.transfer.ring + _BRIEFED_S:
             raise ValueError(
                 f"TRANSFER_HOLD is less than TRANSFER_RING and {_BRIEFED_S:.0f} s of briefing"
-            )
-        if self.enable_call_recording:
-            raise ValueError(
-                "ENABLE_CALL_RECORDING is not available in this version; record in the dialplan, "
-                "by MixMonitor() before AudioSocket()"
             )
         if self.vad.speech_threshold > self.vad.window:
             raise ValueError("VAD_SPEECH_THRESHOLD is longer than VAD_WINDOW")

@@ -95,8 +95,9 @@ sed "s|^ExecStart=/usr/local/|ExecStart=$prefix/|" "$source/deploy/$NAME.service
     >"$destdir$UNITS/$NAME.service"
 [ -e "$destdir$CONFIG/agent.toml" ] || cp "$source/deploy/agent.toml" "$destdir$CONFIG/agent.toml"
 # Not by the name of an agent: an upgrade's receptionist would never be used.
-cp "$source/audiosocket_agent/agents/receptionist.toml" \
-    "$destdir$CONFIG/agents/receptionist.toml.example"
+for agent in "$source"/audiosocket_agent/agents/*.toml; do
+    cp "$agent" "$destdir$CONFIG/agents/$(basename "$agent").example"
+done
 
 if [ -z "$destdir" ]; then
     getent passwd "$NAME" >/dev/null || useradd --system --user-group --no-create-home \
@@ -109,8 +110,8 @@ $NAME is installed in $destdir$home.
 1. The Gemini key goes into $CONFIG/gemini_api_key, mode 0600; paste it, then Ctrl-D:
        install -m 600 /dev/stdin $CONFIG/gemini_api_key
    Without it, callers talk to the embedded echo.
-2. Who answers is a file in $CONFIG/agents: copy receptionist.toml.example there to
-   receptionist.toml and say what the agent is to know and do.
+2. Who answers is a file in $CONFIG/agents: copy an example there, as
+   receptionist.toml.example to receptionist.toml, and say what the agent is to know and do.
 3. systemctl enable --now $NAME
    After an upgrade: systemctl restart $NAME, which lets running calls end first.
 TEXT

@@ -11,10 +11,8 @@ import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -23,53 +21,11 @@ from audiosocket_agent.cli import text
 from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.lab.report import End
 from tests.ami.manager import SECRET, Manager
+from tests.commands import ANSI, Done, run, started
 from tests.profiles import DESK, QUIET
-from tests.serving import EXAMPLE, HOST, PATIENCE_SECONDS, Service, environment, serving
+from tests.serving import EXAMPLE, HOST, PATIENCE_SECONDS, Service, serving
 
 CALL: Final = uuid.UUID("0b6f7c1e-3b1a-4d53-8f3e-9a1e6f0a0001")
-ANSI: Final = "\x1b"
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@asynccontextmanager
-async def started(
-    *arguments: str, settings: dict[str, str], terminal: int | None = None
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A command while it goes on: on a terminal, or with pipes."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "audiosocket_agent", *arguments),
-        env=environment(**settings),
-        stdin=asyncio.subprocess.DEVNULL if terminal is None else terminal,
-        stdout=asyncio.subprocess.PIPE if terminal is None else terminal,
-        stderr=asyncio.subprocess.PIPE if terminal is None else terminal,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def run(*arguments: str, **settings: str) -> Done:
-    """Run a command to its end."""
-    async with started(*arguments, settings=settings) as process, asyncio.timeout(PATIENCE_SECONDS):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    assert ANSI not in out.decode() + err.decode()  # this is no terminal
-    return Done(process.returncode, out.decode(), err.decode())
 
 
 def where(service: Service) -> dict[str, str]:
@@ -90,7 +46,7 @@ def exists(path: Path) -> bool:
 def nowhere() -> Iterator[dict[str, str]]:
     """The settings of a host where no service runs."""
     with tempfile.TemporaryDirectory(prefix="agent-") as directory:
-        yield {"CONTROL_SOCKET": f"{directory}/control.sock"}
+        yield {"CONTROL_SOCKET": f"{directory}/control.sock", "STATE_DIRECTORY": directory}
 
 
 # -- status --------------------------------------------------------------------------------------
@@ -498,7 +454,10 @@ async def test_who_answers_is_listed_and_checked(tmp_path: Path) -> None:
     assert desk["targets"]["expert"] == "2003"
     assert desk["keys"] == {"0": "transfer", "9": "hangup", "*": "repeat"}
     checked = await run("agents", "check", "--config", str(EXAMPLE), **DESK)
-    assert (checked.code, checked.out) == (0, "ok: receptionist, desk, quiet\n")
+    assert (checked.code, checked.out) == (
+        0,
+        "ok: hinglish, npcl, receptionist, desk, quiet, taped\n",
+    )
     (tmp_path / "sales.toml").write_text('instructions = "Be brief."\ngreting = ""\n')
     wrong = await run("agents", "check", "--config", str(EXAMPLE), AGENTS_DIRECTORY=str(tmp_path))
     assert wrong.code == 3

@@ -11,14 +11,16 @@ ROOT = Path(__file__).parent.parent / "audiosocket_agent"
 
 # From the cellar up. What is on one floor does not import each other, nor anything above.
 HOUSE = [
-    {"__init__", "addresses", "errors"},
+    {"__init__", "addresses", "errors", "masking"},
     {"wire", "audio", "assets"},
     {"call"},
     {"settings", "tables"},
     {"clock", "config", "log", "metrics"},
     {"health", "keypad", "model", "pbx", "records", "tools"},
     {"ledger", "plan", "business"},
+    {"recall"},
     {"agents", "archive", "session"},
+    {"roster"},
     {"briefing"},
     {"server"},
     {"desk", "control"},
@@ -34,13 +36,15 @@ PURE = {"errors", "wire", "audio", "call"}
 IMPURE = {"asyncio", "time", "datetime", "logging", "threading", "random", "socket"}
 HOMES = {
     "alembic": {"records.migrations"},
+    "anyio": {"tools.mcp_client", "tools.mcp_process"},
     "cryptography": {"lab"},
     "google": {"model.gemini", "model.gemini_errors"},
     "httpx2": {"tools"},
+    "mcp": {"tools.mcp_client", "tools.mcp_process"},
     "numpy": {"audio", "lab"},
     "orjson": {"lab", "log", "model.gemini_connection"},
     "prometheus_client": {"metrics"},
-    "pydantic": {"config", "settings", "tools"},
+    "pydantic": {"business", "config", "settings", "tools"},
     "pydantic_core": {"tools"},
     "pydantic_settings": {"settings", "tables"},
     "rich": {"cli", "lab"},

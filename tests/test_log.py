@@ -155,6 +155,85 @@ def test_without_a_terminal_standard_error_gets_json(
     assert json.loads(capsys.readouterr().err)["event"] == "ready"
 
 
+# -- what nobody is to read ------------------------------------------------------------------------
+
+NUMBER = "+91 98765 43210"
+KEY = "AIzaSyA1234567890abcdefghijk"
+
+
+class Odd:
+    """Something that a line is given as it is."""
+
+    def __str__(self) -> str:
+        return f"caller {NUMBER}"
+
+
+class Broken:
+    def __str__(self) -> str:
+        raise ValueError(NUMBER)
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_numbers_and_keys_are_masked_in_every_text_of_a_line(tmp_path: Path, level: str) -> None:
+    file, call = tmp_path / "agent.log", uuid.uuid4()
+    with logging_to(file, "DEBUG") as logger:
+        getattr(logger.bind(call=str(call), bound=NUMBER), level)(
+            f"{NUMBER} calls",
+            facts={"caller": NUMBER, "list": [NUMBER, {"key": KEY}], NUMBER: 1},
+            odd=Odd(),
+            port=50_000,
+            bytes=12_345_678,
+            seconds=0.123456789,
+        )
+    [line] = lines(file)
+    assert NUMBER not in str(line)
+    assert line["facts"] == {"caller": "***10", "list": ["***10", {"key": "***"}], "***10": 1}
+    assert (line["event"], line["bound"], line["odd"]) == ("***10 calls", "***10", "caller ***10")
+    assert (line["call"], line["port"]) == (str(call), 50_000)
+    assert (line["bytes"], line["seconds"]) == (12_345_678, 0.123456789)
+
+
+def test_of_what_is_being_said_no_digit_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "agent.log"
+    with logging_to(file, "DEBUG") as logger:
+        for piece in ("my number is 987", " 65 four", " three, thanks"):
+            logger.debug("transcript", text=piece)
+    assert [line["text"] for line in lines(file)] == ["my number is ***", " ***", " ***, thanks"]
+
+
+def test_faults_and_libraries_are_masked_too(tmp_path: Path) -> None:
+    file = tmp_path / "agent.log"
+    with logging_to(file) as logger:
+        try:
+            raise ValueError(f"no customer {NUMBER}, password={KEY}")
+        except ValueError:
+            logger.exception("call failed")
+            logging.getLogger("acme").exception("not found: %s with Bearer %s", NUMBER, KEY)
+    text = file.read_text("utf-8")
+    assert "43210" not in text
+    assert KEY not in text
+    ours, theirs = lines(file)
+    assert ours["exception"].endswith("ValueError: no customer ***10, password=***")
+    assert theirs["event"] == "not found: ***10 with ***"
+    assert theirs["exception"] == ours["exception"]
+
+
+def test_a_line_that_cannot_be_written_tells_nothing_of_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "agent.log"
+    with logging_to(file) as logger:
+        logging.getLogger("acme").error("%d callers", NUMBER)
+        logger.info("x", odd=Broken())
+        logger.info("later")
+    assert [line["event"] for line in lines(file)] == [
+        "a line of acme could not be written: TypeError",
+        f"a line of {NAME} could not be written: ValueError",
+        "later",
+    ]
+    assert capsys.readouterr().err == ""
+
+
 # -- the file --------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ CONTRACT: dict[str, tuple[str, set[str]]] = {
     "records_behind": ("gauge", set()),
     "records_lost_total": ("counter", set()),
     "records_waiting": ("gauge", set()),
+    "recording_lost_seconds_total": ("counter", set()),
     "model_stalls_total": ("counter", set()),
     "tokens_total": ("counter", {"direction", "modality"}),
     "cost_usd_total": ("counter", set()),

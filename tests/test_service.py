@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -50,6 +51,35 @@ async def test_the_last_caller_of_a_service_that_stops_is_not_sent_to_the_fallba
         answer = await agi(ready["fastagi"], f"next?uuid={call.uuid}")
         assert answer["AGENT_NEXT"] == "hangup"
         assert await service.exit_code() == 0
+
+
+# -- its agents change ---------------------------------------------------------------------------
+
+
+async def test_sighup_reads_the_agents_again_and_a_broken_file_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    desk = tmp_path / "desk.toml"
+    desk.write_text('instructions = "Be brief."')
+    async with serving(AGENTS_DIRECTORY=str(tmp_path)) as service:
+        agi_port = (await service.logged("ready"))["fastagi"]
+        desk.write_text("instructions = 5")
+        (tmp_path / "sales.toml").write_text('instructions = "Sell."')
+        service.signal(signal.SIGHUP)
+        refused = await service.logged("agents not reloaded")
+        assert refused["reason"].endswith(
+            "desk.toml:1: instructions: must be text in quotes, not a number"
+        )
+        answer = await agi(agi_port, f"open?uuid={uuid4()}&agent=sales")
+        assert answer["AGENT_STATUS"] == "ERROR"
+        answer = await agi(agi_port, f"open?uuid={uuid4()}&agent=desk")
+        assert answer["AGENT_STATUS"] == "OK"
+
+        desk.write_text('instructions = "Be very brief."')
+        service.signal(signal.SIGHUP)
+        assert "sales" in (await service.logged("agents reloaded"))["agents"]
+        answer = await agi(agi_port, f"open?uuid={uuid4()}&agent=sales")
+        assert answer["AGENT_STATUS"] == "OK"
 
 
 async def test_a_second_sigterm_ends_the_running_call_politely() -> None:

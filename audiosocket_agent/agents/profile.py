@@ -1,4 +1,4 @@
-"""An agent is a TOML file: what it is told, how it begins, whom it may call, what the keys do.
+"""An agent is a TOML file: who answers, in which languages, with which tools, within which limits.
 
 The files that ship with the package come first; a file of the same name in the administrator's
 directory replaces the shipped one as a whole. `receptionist.toml` beside this module says what every
@@ -6,13 +6,22 @@ key means.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo, available_timezones
 
+from audiosocket_agent.agents.languages import ALL, read_languages, read_texts
+from audiosocket_agent.agents.limits import number, read_limits
+from audiosocket_agent.agents.offer import TOOLS as TOOLS
+from audiosocket_agent.agents.offer import read_offer
+from audiosocket_agent.agents.recording import Recording, read_recording
+from audiosocket_agent.agents.targets import read_keys, read_targets
+from audiosocket_agent.business.account import AccountCheck
 from audiosocket_agent.call.info import FACTS, VARIABLE
-from audiosocket_agent.call.keys import DIGITS, Key, KeyAction
+from audiosocket_agent.call.keys import Key
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.errors import ConfigError
 from audiosocket_agent.tables.table import (
@@ -23,6 +32,11 @@ from audiosocket_agent.tables.table import (
     quoted,
     read_text,
 )
+from audiosocket_agent.tools.hosts import Hosts
+from audiosocket_agent.tools.http import Webhook
+from audiosocket_agent.tools.numbers import whole
+from audiosocket_agent.tools.registry import Tool
+from audiosocket_agent.tools.secrets import Secrets
 
 SHIPPED: Final = Path(__file__).parent
 
@@ -34,46 +48,67 @@ MAX_FILE_BYTES: Final = 2 * MAX_INSTRUCTIONS_BYTES
 
 GREETING: Final = "A caller has just been connected. Greet them and ask how you can help."
 """What makes the model speak first, where a file says nothing of a greeting."""
-TOOLS: Final = ("end_call", "transfer_call", "collect_digits")
+
+MAX_MEMORY_DAYS: Final = 3650
+MAX_TEMPERATURE: Final = 2
+
+_ENVIRONMENT: Final = Secrets()
+_THIS_HOST: Final = Hosts()
 
 _KEYS: Final = (
-    "instructions",
-    "instructions_file",
-    "greeting",
-    "sees",
-    "tools",
-    "targets",
-    "dtmf",
+    *("instructions", "instructions_file", "greeting", "languages", "timezone", "sees", "tools"),
+    *("targets", "dtmf", "model", "limits", "recording", "memory", "account", "webhooks"),
 )
-_TARGET_KEYS: Final = ("extension", "description", "mode")
-_MODES: Final = ("blind", "attended")
-_ACTIONS: Final = ("transfer NAME", "repeat", "hangup", "nothing")
-
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_TARGET_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-# No &, comma or slash: Dial reads nothing but one extension of the dialplan's in it.
-_EXTENSION: Final = re.compile(r"[A-Za-z0-9*#_.-]{1,40}")
+_VOICE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One agent, as its file has it."""
+    """One agent, as its file has it. What is None is as the service has it."""
 
     name: str
     instructions: str
-    greeting: str
+    greeting: str = GREETING
     """What makes the model speak first; empty: it waits for the caller."""
-    sees: tuple[str, ...]
+    greetings: Mapping[str, str] = field(default_factory=dict)
+    """By language; where one is missing, `greeting`."""
+    languages: tuple[str, ...] = ()
+    """The first is the one to begin in. Empty: whatever the caller speaks."""
+    timezone: ZoneInfo | None = None
+    """Where "tomorrow at ten" is."""
+    sees: tuple[str, ...] = ()
     """Facts of a call the model may be told: of FACTS, or variables of the dialplan."""
-    tools: tuple[str, ...]
-    """Of TOOLS."""
-    targets: tuple[Target, ...]
-    keys: Mapping[str, Key]
+    tools: tuple[str, ...] = ()
+    """Of TOOLS and business.NAMES."""
+    webhooks: tuple[Webhook, ...] = ()
+    functions: tuple[Tool, ...] = ()
+    targets: tuple[Target, ...] = ()
+    keys: Mapping[str, Key] = field(default_factory=dict)
     """By digit; what the others do is not the agent's to say."""
+    voice: str | None = None
+    temperature: float | None = None
+    duration_s: float | None = None
+    silence_s: float | None = None
+    tool_uses: int | None = None
+    """Of all tools, in one call."""
+    cost_usd: Decimal | None = None
+    """Of one call."""
+    uses: Mapping[str, int] = field(default_factory=dict)
+    """Of one tool in one call, by its name."""
+    recording: Recording | None = None
+    """None: its calls are not recorded."""
+    memory_days: int = 0
+    """So long is a caller remembered who calls again; 0: not at all."""
+    account: AccountCheck | None = None
+    """What a caller has to know before an account is spoken of."""
 
 
-def load(directory: Path) -> dict[str, Profile]:
-    """All agents by name: those shipped, and those of `directory`, which may be missing.
+def load(
+    directory: Path, *, secrets: Secrets = _ENVIRONMENT, hosts: Hosts = _THIS_HOST
+) -> dict[str, Profile]:
+    """All agents by name: those shipped, and those of `directory`, which may be missing. Webhooks may
+    use `secrets` and talk to `hosts`; functions that a file names are imported.
 
     Raises ConfigError with one line per mistake of all files.
     """
@@ -90,7 +125,7 @@ def load(directory: Path) -> dict[str, Profile]:
         except ConfigError as error:
             mistakes.append(str(error))
         else:
-            profiles[name] = _profile(name, top, path.parent)
+            profiles[name] = _profile(name, top, path.parent, secrets, hosts)
             mistakes += top.mistakes.told()
     if mistakes:
         raise ConfigError("\n".join(mistakes))
@@ -116,18 +151,33 @@ def _files(directory: Path) -> dict[str, Path]:
     return files
 
 
-def _profile(name: str, top: Table, directory: Path) -> Profile:
+def _profile(name: str, top: Table, directory: Path, secrets: Secrets, hosts: Hosts) -> Profile:
     top.only(_KEYS)
-    greeting = top.get("greeting", str)
+    languages = read_languages(top)
+    greetings = read_texts(top, "greeting", languages) or {ALL: GREETING}
     targets = top.table("targets")
+    offer = read_offer(top, targets.values, secrets, hosts)
+    model = top.table("model")
+    model.only(("voice", "temperature"))
     return Profile(
-        name,
+        name=name,
         instructions=_instructions(top, directory),
-        greeting=GREETING if greeting is None else greeting,
+        greeting=greetings[ALL],
+        greetings={language: text for language, text in greetings.items() if language != ALL},
+        languages=languages,
+        timezone=_timezone(top),
         sees=_sees(top),
-        tools=_tools(top, targets.values),
-        targets=tuple(_targets(targets)),
-        keys=dict(_keys(top.table("dtmf"), targets.values)),
+        tools=offer.tools,
+        webhooks=offer.webhooks,
+        functions=offer.functions,
+        targets=tuple(read_targets(targets)),
+        keys=dict(read_keys(top.table("dtmf"), targets.values)),
+        voice=_voice(model),
+        temperature=number(model, "temperature", 0, MAX_TEMPERATURE),
+        **read_limits(top.table("limits"), offer.names),
+        recording=read_recording(top, languages),
+        memory_days=_memory_days(top),
+        account=_account(top),
     )
 
 
@@ -156,6 +206,18 @@ def _instructions(top: Table, directory: Path) -> str:
     return text.strip()
 
 
+def _timezone(top: Table) -> ZoneInfo | None:
+    name = top.get("timezone", str)
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError):  # unknown; no name at all; a directory of names
+        meant = did_you_mean(name, available_timezones())
+        top.wrong("timezone", f"{quoted(name)} is no timezone, as Asia/Kolkata is one{meant}")
+        return None
+
+
 def _sees(top: Table) -> tuple[str, ...]:
     facts = top.texts("sees") or ()
     for fact in facts:
@@ -164,52 +226,30 @@ def _sees(top: Table) -> tuple[str, ...]:
     return facts
 
 
-def _tools(top: Table, targets: Collection[str]) -> tuple[str, ...]:
-    tools = top.texts("tools")
-    if tools is None:
-        return tuple(tool for tool in TOOLS if targets or tool != "transfer_call")
-    for tool in tools:
-        top.one_of("tools", tool, TOOLS)
-    if "transfer_call" in tools and not targets:
-        top.wrong("tools", "transfer_call needs somebody to transfer to: a [targets.NAME]")
-    return tools
+def _voice(model: Table) -> str | None:
+    voice = model.get("voice", str)
+    if voice is not None and not _VOICE.fullmatch(voice):
+        model.wrong("voice", f"{quoted(voice)} is no voice's name, as Kore is one")
+    return voice
 
 
-def _targets(targets: Table) -> Iterator[Target]:
-    for name, values in targets.values.items():
-        if not _TARGET_NAME.fullmatch(name):
-            targets.wrong(name, "a target's name is 1 to 32 of a-z, 0-9, _, -, the first a letter")
-        table = targets.table(name)
-        if not isinstance(values, dict):
-            continue
-        table.only(_TARGET_KEYS)
-        extension = table.get("extension", str)
-        if "extension" not in values:
-            table.wrong("extension", "missing")
-        if extension is not None and not _EXTENSION.fullmatch(extension):
-            what = f"{quoted(extension)} is not 1 to 40 of A-Z, a-z, 0-9, *, #, _, . and -"
-            table.wrong("extension", what)
-        mode = table.get("mode", str)
-        if mode is not None:
-            table.one_of("mode", mode, _MODES)
-        description = table.get("description", str)
-        yield Target(name, extension or "", description or name, mode == "attended")
+def _memory_days(top: Table) -> int:
+    if top.get("memory", dict) is None:
+        return 0
+    memory = top.table("memory")
+    memory.only(("days",))
+    if "days" not in memory.values:
+        memory.wrong("days", "missing: how long a caller is remembered")
+    return whole(memory, "days", 1, MAX_MEMORY_DAYS, 0)
 
 
-def _keys(dtmf: Table, targets: Collection[str]) -> Iterator[tuple[str, Key]]:
-    for digit in dtmf.values:
-        does = dtmf.get(digit, str)
-        if digit not in tuple(DIGITS):
-            dtmf.wrong(digit, "is no key of a telephone: 0-9, *, # and A-D are")
-        if does is None:
-            continue
-        match does.split():
-            case ["transfer", name]:
-                if name not in targets:
-                    what = f"there is no target {quoted(name)}"
-                    dtmf.wrong(digit, what + did_you_mean(name, targets))
-                yield digit, Key(KeyAction.TRANSFER, name)
-            case ["repeat" | "hangup" | "nothing" as action]:
-                yield digit, Key(KeyAction(action))
-            case _:
-                dtmf.one_of(digit, does, _ACTIONS)
+def _account(top: Table) -> AccountCheck | None:
+    if top.get("account", dict) is None:
+        return None
+    table = top.table("account")
+    table.only(("digits", "attempts"))
+    default = AccountCheck()
+    return AccountCheck(
+        digits=whole(table, "digits", 3, 12, default.digits),
+        attempts=whole(table, "attempts", 1, 10, default.attempts),
+    )

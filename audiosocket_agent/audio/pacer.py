@@ -56,6 +56,12 @@ class Pacer:
         self.due = now + FRAME_SECONDS
         return True
 
+    @property
+    def slot(self) -> float:
+        """When the last frame given would have left if none ever left early: a phone plays frames end
+        to end, so this is how it hears them."""
+        return self.due - FRAME_SECONDS + self._borrowed
+
     def give_back(self) -> None:
         """Return what was borrowed, by one longer interval. To be called in silence."""
         self.due += self._borrowed

@@ -13,7 +13,7 @@ frame is only ever delayed, and the least delayed of a second shows where all of
 Frames are laid end to end, which is how a phone plays them, as long as that is right to 20 ms. Where it
 is not, silence is put in or taken out, and while nobody speaks 10 ms are enough for that: a telephone
 whose clock is slow or fast loses nothing that was said. The agent's frames are never cut: they leave on
-our own clock, up to 40 ms early (`audio.pacer`).
+our own clock, up to 40 ms early (`audio.pacer`); where that is told with their time they stand exactly.
 
 While a caller types a secret their side is to be fed silence: some phones beep, and people read aloud
 what they type. The agent's side stays: the model is never told the digits, and what it says meanwhile
@@ -55,13 +55,14 @@ class _Side:
     """How far from where it belongs a side may be before it is put right; seconds."""
 
     ahead: float
-    in_quiet: float
+    ahead_in_quiet: float
+    behind_in_quiet: float
     quiet_peak: int
     """What is not louder may be cut."""
 
 
-_CALLER: Final = _Side(_SLACK_SECONDS, in_quiet=0.010, quiet_peak=330)  # -40 dBFS
-_AGENT: Final = _Side(ahead=0.045, in_quiet=_SLACK_SECONDS, quiet_peak=0)
+_CALLER: Final = _Side(_SLACK_SECONDS, 0.010, behind_in_quiet=0.010, quiet_peak=330)  # -40 dBFS
+_AGENT: Final = _Side(0.045, _SLACK_SECONDS, behind_in_quiet=0.002, quiet_peak=0)
 
 
 class Stereo:
@@ -124,7 +125,8 @@ class _Track:
         self._began = began
         self._late = int(_SLACK_SECONDS * rate_hz)
         self._ahead = int(side.ahead * rate_hz)
-        self._in_quiet = int(side.in_quiet * rate_hz)
+        self._ahead_in_quiet = int(side.ahead_in_quiet * rate_hz)
+        self._behind_in_quiet = int(side.behind_in_quiet * rate_hz)
         self._quiet_peak = side.quiet_peak
         self._from_hz = rate_hz
         self._resampler: Resampler | None = None
@@ -170,7 +172,7 @@ class _Track:
         starts = np.cumsum(self._lengths) - self._lengths
         late = np.minimum.accumulate((self._passed - starts - end)[::-1])[::-1]
         count = int(np.searchsorted(end + starts, until))
-        if count and (late[0] < -self._in_quiet or late[count - 1] > self._in_quiet):
+        if count and (late[0] < -self._ahead_in_quiet or late[count - 1] > self._behind_in_quiet):
             count, end = self._put_right(end, until, starts, late)
         else:
             end = self._lay(end, self._samples[: starts[count] if count < len(starts) else None])
@@ -186,9 +188,9 @@ class _Track:
         for count, (start, length, behind) in enumerate(chunks):
             samples, off = self._samples[start : start + length], behind - moved
             gap = 0
-            if off > self._in_quiet and (off > self._late or self._is_quiet(samples)):
+            if off > self._behind_in_quiet and (off > self._late or self._is_quiet(samples)):
                 gap = off
-            elif off < -self._in_quiet and (off < -self._ahead or self._is_quiet(samples)):
+            elif off < -self._ahead_in_quiet and (off < -self._ahead or self._is_quiet(samples)):
                 samples = samples[-off:]
             if end + gap >= until:
                 return count, end

@@ -28,6 +28,16 @@ class TellKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class AskCaller:
+    """Nobody has been heard for long: have the agent ask whether the caller is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SayGoodbye:
+    """The caller does not answer: have the agent say goodbye."""
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """Give the call back to the dialplan."""
 
@@ -73,6 +83,8 @@ Command = (
     | ResumePlayout
     | DropReply
     | TellKeys
+    | AskCaller
+    | SayGoodbye
     | HangUp
     | Finish
     | BargedIn

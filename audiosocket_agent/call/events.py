@@ -10,6 +10,8 @@ class Outcome(StrEnum):
     CALLER_HANGUP = "caller_hangup"
     AGENT_HANGUP = "agent_hangup"
     MAX_DURATION = "max_duration"
+    MAX_COST = "max_cost"
+    CALLER_SILENT = "caller_silent"
     DRAINED = "drained"
     TRANSFERRED = "transferred"
     OPERATOR_HANGUP = "operator_hangup"
@@ -146,6 +148,11 @@ class TailPlayed:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceDue:
+    """Nobody has been heard for as long as nobody may be."""
+
+
+@dataclass(frozen=True, slots=True)
 class DurationReached:
     """The call is as long as a call may be."""
 
@@ -177,6 +184,7 @@ Event = (
     | WordsDue
     | FarewellDue
     | TailPlayed
+    | SilenceDue
     | DurationReached
     | Unclaimed
 )

@@ -35,6 +35,8 @@ class CallInfo:
     variables: Mapping[str, str] = field(default_factory=dict)
     """What the dialplan has added."""
     direction: Direction = Direction.INBOUND
+    language: str = ""
+    """What the dialplan says the caller speaks (BCP 47, or as Asterisk writes it: en_GB)."""
 
     def facts(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the facts that are asked for and known."""

@@ -26,6 +26,7 @@ from typing import Final
 
 from audiosocket_agent.call.commands import (
     Answered,
+    AskCaller,
     BargedIn,
     Command,
     DropReply,
@@ -34,6 +35,7 @@ from audiosocket_agent.call.commands import (
     HangUp,
     PausePlayout,
     ResumePlayout,
+    SayGoodbye,
     TellKeys,
     Verdict,
 )
@@ -56,6 +58,7 @@ from audiosocket_agent.call.events import (
     Outcome,
     ReplyPlayed,
     ReplyStarted,
+    SilenceDue,
     TailPlayed,
     TransferAsked,
     TransferDone,
@@ -67,7 +70,16 @@ from audiosocket_agent.call.events import (
 
 STILL_SOUNDING_S: Final = 0.1
 
-_Timed = VerdictDue | KeysDue | WordsDue | FarewellDue | TailPlayed | DurationReached | Unclaimed
+_Timed = (
+    VerdictDue
+    | KeysDue
+    | SilenceDue
+    | WordsDue
+    | FarewellDue
+    | TailPlayed
+    | DurationReached
+    | Unclaimed
+)
 
 
 class State(Enum):
@@ -109,6 +121,9 @@ class Limits:
     """How long a further key is waited for. More: slow fingers. Less: a faster answer."""
     ring_s: float = 30.0
     """How long an announced call may take to connect."""
+    silence_s: float = 0.0
+    """How long nobody may be heard before the agent asks whether the caller is there, and then again
+    before it says goodbye; 0: for ever."""
     held_s: float = 120.0
     """How long a transfer may be tried: the ringing, and what the human is told."""
 
@@ -124,6 +139,7 @@ class Call:
         self._model: bool | None = None  # ready; False: failed; None: being dialled
         self._accepted_at = now
         self._greeted = False
+        self._asked = False  # whether the caller is there, who has not been heard since
         self._held = False  # the end that is decided is a transfer that may come back
         self._playing = False  # a reply has started and is not played out, in whatever state
         self._words_to_come = False  # in ENDING: the agent has yet to say goodbye, or to finish it
@@ -152,11 +168,16 @@ class Call:
         """When to call `elapse`; None when time changes nothing any more."""
         return min(self._deadlines.values(), default=None)
 
-    def elapse(self, now: float, *, caller_sounds: bool = False) -> list[Command]:
+    def elapse(
+        self, now: float, *, caller_sounds: bool = False, quiet_s: float = math.inf
+    ) -> list[Command]:
         """Take the events that time itself has brought by now. While the caller is being heard a
-        verdict waits: a sound that has not ended cannot be called short."""
+        verdict waits: a sound that has not ended cannot be called short. `quiet_s`: how long neither
+        side has been heard."""
         if caller_sounds and self._deadlines.get(VerdictDue, math.inf) <= now:
             self._deadlines[VerdictDue] = now + STILL_SOUNDING_S
+        if self._deadlines.get(SilenceDue, math.inf) <= now:
+            self._deadlines[SilenceDue] = max(now, now + self._limits.silence_s - quiet_s)
         due = sorted((at, kind.__name__, kind) for kind, at in self._deadlines.items() if at <= now)
         commands: list[Command] = []
         for _, _, kind in due:
@@ -179,20 +200,39 @@ class Call:
         self._deadlines = {DurationReached: now + self._limits.max_duration_s}
         if self._model is False:
             return self._end(Outcome.MODEL_FAILED, now, self._limits.last_words_s)
-        self.state = State.LISTENING if self._model else State.OPENING
-        return []
+        self.state = State.OPENING
+        return self._ready(event, now) if self._model else []
 
     def _unclaimed(self, event: Event, now: float) -> list[Command]:
         self.outcome = Outcome.ABANDONED
         return self._over(event, now)
 
     def _ready(self, event: Event, now: float) -> list[Command]:
-        self.state = State.LISTENING
+        self._listen(now)
         return []
+
+    def _listen(self, now: float) -> None:
+        self.state = State.LISTENING
+        if self._limits.silence_s:
+            self._deadlines[SilenceDue] = now + self._limits.silence_s
+
+    def _heard(self, event: Event, now: float) -> list[Command]:
+        self._asked = False
+        return []
+
+    def _silent(self, event: Event, now: float) -> list[Command]:
+        if self._asked:
+            self._words_to_come = True
+            leaving = self._end(Outcome.CALLER_SILENT, now, self._limits.last_words_s)
+            return [SayGoodbye(), *leaving]
+        self._asked = True
+        self._listen(now)
+        return [AskCaller()]
 
     def _speak(self, event: Event, now: float) -> list[Command]:
         assert isinstance(event, ReplyStarted)
         self.state = State.SPEAKING
+        self._deadlines.pop(SilenceDue, None)
         return self._reply_began(event, now)
 
     def _reply_began(self, event: Event, now: float) -> list[Command]:
@@ -204,12 +244,13 @@ class Call:
         return [] if event.caller_quiet_s is None else [Answered(event.caller_quiet_s)]
 
     def _played(self, event: Event, now: float) -> list[Command]:
-        self.state = State.LISTENING
+        self._listen(now)
         self._playing = False
         self._last_sent_at = now
         return []
 
     def _pause(self, event: Event, now: float) -> list[Command]:
+        self._asked = False
         if not self._limits.interruptions:
             return []
         self.state = State.PAUSED
@@ -232,11 +273,12 @@ class Call:
         return [DropReply(), BargedIn(verdict)]
 
     def _stop_reply(self, now: float) -> None:
-        self.state = State.LISTENING
+        self._listen(now)
         self._playing = False
         self._last_sent_at = now
 
     def _key(self, event: Event, now: float) -> list[Command]:
+        self._asked = False
         self._deadlines[KeysDue] = now + self._limits.keys_s
         return []
 
@@ -314,7 +356,7 @@ class Call:
         if not self._words_to_come or self._playing or not self._limits.interruptions:
             return []
         self._held = False
-        self._listen_again()
+        self._listen_again(now)
         return []
 
     def _leave_when_done(self, now: float) -> list[Command]:
@@ -370,14 +412,14 @@ class Call:
         self._last_sent_at = now
         if self._model is False:
             return self._end(Outcome.MODEL_FAILED, now, self._limits.last_words_s)
-        self._listen_again()
+        self._listen_again(now)
         return []
 
-    def _listen_again(self) -> None:
-        self._words_to_come = False
+    def _listen_again(self, now: float) -> None:
+        self._words_to_come = self._asked = False
         self.outcome = Outcome.ERROR
-        self.state = State.LISTENING
         self._deadlines = {DurationReached: self._accepted_at + self._limits.max_duration_s}
+        self._listen(now)
 
     def _over(self, event: Event, now: float) -> list[Command]:
         self.state = State.OVER
@@ -411,6 +453,8 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
         **_ENDS,
         KeyPressed: Call._key,
         KeysDue: Call._keys_pressed,
+        CallerSpoke: Call._heard,
+        SilenceDue: Call._silent,
         ReplyStarted: Call._speak,
     },
     State.SPEAKING: {

@@ -50,6 +50,8 @@ AFTER_CALL: Final = {
     Outcome.AGENT_HANGUP: Action.HANGUP,
     Outcome.OPERATOR_HANGUP: Action.HANGUP,
     Outcome.MAX_DURATION: Action.HANGUP,
+    Outcome.MAX_COST: Action.HANGUP,
+    Outcome.CALLER_SILENT: Action.HANGUP,
     Outcome.TRANSFERRED: Action.HANGUP,  # and come back from it: there is nothing more to do
 }
 AFTER_BRIEFING: Final = {

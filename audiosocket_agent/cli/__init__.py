@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from audiosocket_agent.cli import calls, lab, pbx, records, serve
+from audiosocket_agent.cli import calls, data, lab, pbx, promises, records, serve
 from audiosocket_agent.errors import AgentError, ConfigError
 
 app = typer.Typer(
@@ -25,13 +25,31 @@ app.command()(serve.version)
 app.command()(lab.call)
 app.command()(lab.simulate)
 
-calls_app = typer.Typer(no_args_is_help=True, help="Calls of the running service.")
+calls_app = typer.Typer(no_args_is_help=True, help="Calls: those that are up, and the records.")
 calls_app.command("list")(calls.list_calls)
 calls_app.command()(calls.show)
 calls_app.command()(calls.hangup)
 calls_app.command()(calls.transfer)
 calls_app.command()(records.export)
+calls_app.command()(records.forget)
 app.add_typer(calls_app, name="calls")
+
+tickets_app = typer.Typer(no_args_is_help=True, help="What callers were promised.")
+tickets_app.command("list")(promises.tickets_list)
+tickets_app.command("show")(promises.tickets_show)
+tickets_app.command("close")(promises.tickets_close)
+app.add_typer(tickets_app, name="tickets")
+
+callbacks_app = typer.Typer(no_args_is_help=True, help="Calls that were promised.")
+callbacks_app.command("list")(promises.callbacks_list)
+callbacks_app.command("done")(promises.callbacks_done)
+app.add_typer(callbacks_app, name="callbacks")
+
+data_app = typer.Typer(no_args_is_help=True, help="A business's own data, for the agents' tools.")
+data_app.command("import")(data.import_file)
+data_app.command()(data.sample)
+data_app.command()(data.kinds)
+app.add_typer(data_app, name="data")
 
 db_app = typer.Typer(no_args_is_help=True, help="The database of calls.")
 db_app.command()(records.upgrade)

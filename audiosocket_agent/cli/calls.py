@@ -1,17 +1,18 @@
-"""The running service and its calls, by its control socket."""
+"""The running service and its calls, by its control socket; calls that are over, by the records."""
 
 import asyncio
 import json
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from audiosocket_agent import config
-from audiosocket_agent.cli import text
-from audiosocket_agent.cli.options import AsJson, ConfigFile
+from audiosocket_agent.cli import records, text
+from audiosocket_agent.cli.options import AsJson, ConfigFile, Limit
 from audiosocket_agent.control.client import ControlError, ask
 
 CallId = Annotated[
@@ -30,8 +31,30 @@ def list_calls(
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    past: Annotated[
+        bool, typer.Option("--past", help="Of the records instead; see below.")
+    ] = False,
+    since: Annotated[datetime | None, typer.Option(help="Begun then or later.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Begun before.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Of this agent.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Ended so, as caller_hangup; up: not at all.")
+    ] = None,
+    caller: Annotated[str | None, typer.Option(help="Of this number.")] = None,
+    limit: Limit = 50,
 ) -> None:
-    """List the calls that are up, the oldest first."""
+    """List the calls that are up, the oldest first; by --past those in the records, the newest first,
+    as far as they are meant by the options after it."""
+    if past and watch:
+        raise typer.BadParameter("what is past does not change", param_hint="--watch")
+    if past:
+        which = records.which(since, until, agent, outcome, caller)
+        records.list_past(file, which, limit, as_json)
+        return
+    given = {"since": since, "until": until, "agent": agent, "outcome": outcome, "caller": caller}
+    for name, value in given.items():
+        if value is not None:
+            raise typer.BadParameter("is for calls of the records: --past", param_hint=f"--{name}")
     path = _socket(file)
     if watch:
         _watch(path, interval, _json_line if as_json else text.calls)
@@ -41,8 +64,12 @@ def list_calls(
 
 
 def show(call: CallId, file: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Show all that is known of a call."""
-    answer = _ask(_socket(file), do="show", id=call)["call"]
+    """Show all that is known of a call: as it is while it is up, else what remains of it."""
+    try:
+        answer = _ask(_socket(file), do="show", id=call)["call"]
+    except ControlError as error:
+        records.show_past(file, call, as_json, error)
+        return
     typer.echo(_json(answer) if as_json else text.call(answer))
 
 

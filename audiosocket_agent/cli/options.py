@@ -12,3 +12,4 @@ ConfigFile = Annotated[
     typer.Option("--config", help=f"Settings file; else {config.DEFAULT_FILE} where it exists."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Limit = Annotated[int, typer.Option(min=1, help="So many at most.")]

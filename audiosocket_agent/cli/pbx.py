@@ -152,18 +152,18 @@ async def _address(host: str) -> str:
 
 
 def _targets(settings: Settings) -> "list[Target]":
-    from audiosocket_agent.service import agents
+    from audiosocket_agent.roster import profiles
 
-    return [target for plan in agents(settings).values() for target in plan.targets.values()]
+    return [target for agent in profiles(settings).values() for target in agent.targets]
 
 
 def _known_agent(settings: Settings, agent: str) -> None:
-    from audiosocket_agent.service import agents
+    from audiosocket_agent.roster import profiles
 
-    plans = agents(settings)
-    if agent and agent not in plans:
+    known = profiles(settings)
+    if agent and agent not in known:
         raise typer.BadParameter(
-            f"there is no agent {agent!r}; there are: {', '.join(sorted(plans))}"
+            f"there is no agent {agent!r}; there are: {', '.join(sorted(known))}"
         )
 
 

@@ -40,10 +40,10 @@ def config_print(file: ConfigFile = None, as_json: AsJson = False) -> None:
 
 def agents_list(file: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the agents there are, and whom each may pass callers on to."""
-    from audiosocket_agent.agents import profile
+    from audiosocket_agent.roster import profiles
 
     settings = config.load_beside_the_service(file).settings
-    agents = profile.load(settings.agents_directory).values()
+    agents = profiles(settings).values()
     if as_json:
         shown = [
             {
@@ -64,6 +64,6 @@ def agents_list(file: ConfigFile = None, as_json: AsJson = False) -> None:
 
 def agents_check(file: ConfigFile = None) -> None:
     """Say whether the agents' files can be used: every mistake, with its line."""
-    from audiosocket_agent.service import agents
+    from audiosocket_agent.roster import profiles
 
-    typer.echo(f"ok: {', '.join(agents(config.load_beside_the_service(file).settings))}")
+    typer.echo(f"ok: {', '.join(profiles(config.load_beside_the_service(file).settings))}")

@@ -8,10 +8,15 @@ MAX_CELL_CHARS: Final = 40
 
 def printable(value: object) -> str:
     """One line of a value, whatever is in it."""
-    return "".join(char if char.isprintable() else "?" for char in str(value))
+    return "".join(char if char.isprintable() or char in _JOINERS else "?" for char in str(value))
 
 
-def _cell(value: object) -> str:
+_JOINERS: Final = "\u200c\u200d"
+"""Parts of words in Hindi and Bengali; they move no cursor."""
+
+
+def cell(value: object) -> str:
+    """A value in a table."""
     text = printable(value)
     return text if len(text) <= MAX_CELL_CHARS else f"{text[: MAX_CELL_CHARS - 1]}…"
 
@@ -43,10 +48,10 @@ def _row(call: Mapping[str, Any]) -> tuple[str, ...]:
     response = call["response_s"]
     return (
         call["id"][:8],
-        _cell(call["agent"]) + (" (briefing)" if call["briefing"] else ""),
+        cell(call["agent"]) + (" (briefing)" if call["briefing"] else ""),
         call["state"],
         duration(call["seconds"]),
-        _cell(call["caller"]),
+        cell(call["caller"]),
         str(call["turns"]),
         "" if response is None else f"{response:.2f} s",
     )

@@ -18,7 +18,7 @@ from audiosocket_agent.doctor.finding import Finding, failed, ok, skipped
 from audiosocket_agent.doctor.host import Host
 from audiosocket_agent.errors import ModelError, StartError
 from audiosocket_agent.model.base import SessionSetup
-from audiosocket_agent.service import voice_model
+from audiosocket_agent.service import bare_model
 from audiosocket_agent.settings import Gemini
 
 HOST_SECONDS: Final = 6.0
@@ -170,7 +170,7 @@ async def _session(host: Host) -> Finding:
     began = monotonic()
     try:
         async with asyncio.timeout(SESSION_SECONDS):
-            async with voice_model(host.settings).open(_SETUP, lambda _pcm, _rate_hz: None):
+            async with bare_model(host.settings).open(_SETUP, lambda _pcm, _rate_hz: None):
                 took_s = monotonic() - began
     except StartError as error:
         return failed(name, str(error), "correct SSL_CERT_FILE, or the credentials of Vertex AI")

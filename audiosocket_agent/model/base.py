@@ -8,7 +8,7 @@ over before any audio that followed it on the wire, and after all that came befo
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from audiosocket_agent.call.tool import ToolSpec
@@ -28,6 +28,12 @@ class Capabilities:
     async_tools: bool = False
     """While a tool that is declared slow runs, the model goes on, and can be told things; else it waits
     for the result of any."""
+    resumable: bool = False
+    """A session gives handles (`Resumable`) by which `SessionSetup.resume` takes it up again."""
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,14 @@ class SessionSetup:
     """Whose; empty: the model's own choice, or its settings'."""
     temperature: float | None = None
     """None: as its settings have it."""
+    resume: str = ""
+    """The handle of a session that is to go on; empty: a new one."""
+    plain: bool = False
+    """Leave out whatever a session can do without: a provider may have refused some of it."""
+    quiet: Callable[[], bool] = field(default=_always, compare=False)
+    """Whether nobody speaks, is being heard or waits for an answer at this moment, as far as the call
+    knows: what a model has said may still be playing long after it has arrived. A session that must
+    change its connection does so then."""
 
 
 # ---- events ----------------------------------------------------------------------------------
@@ -111,6 +125,18 @@ class Resumable:
     handle: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The session goes on, on a new connection."""
+
+    reason: str
+    """A ModelError's code, "go_away", or the word of whoever asked for it; fit for a metric label."""
+    seconds: float
+    """For so long nothing the caller said reached the model; it was kept, and has been sent."""
+    model: str
+    """Whose session it is now (`VoiceModel.name`)."""
+
+
 ModelEvent = (
     GenerationEnded
     | TurnEnded
@@ -121,6 +147,7 @@ ModelEvent = (
     | Usage
     | GoAway
     | Resumable
+    | Reconnected
 )
 
 

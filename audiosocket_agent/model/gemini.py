@@ -47,10 +47,6 @@ Send = Callable[[AsyncSession], Awaitable[None]]
 MAX_QUEUED: Final = 250
 """Messages waiting for the plain path to send them: 5 s of audio. Audio beyond it is dropped."""
 
-_RETRYABLE: Final = frozenset(
-    {1000, 1001, 1006, 1011, 1012, 1013, 1014, 408, 429, 500, 502, 503, 504}
-)
-
 
 class GeminiModel:
     """One client for all calls of the process. Raises ValueError or OSError where it cannot be made:
@@ -66,6 +62,7 @@ class GeminiModel:
         self.capabilities = Capabilities(
             heard_notes=settings.heard_notes and self._live.notes_in_history,
             async_tools=self._live.async_tools,
+            resumable=True,
         )
         self._client = genai.Client(
             api_key=key or None,
@@ -108,12 +105,15 @@ class GeminiModel:
 
     def _config(self, setup: SessionSetup) -> types.LiveConnectConfig:
         settings, live = self._settings, self._live
+        voice, temperature = setup.voice or settings.voice, setup.temperature
+        if setup.plain:
+            settings, voice, temperature = _bare(settings), "", None
         transcription = types.AudioTranscriptionConfig() if settings.transcription else None
         return types.LiveConnectConfig(
             response_modalities=[types.Modality.AUDIO],
             system_instruction=setup.instructions,
-            temperature=settings.temperature if setup.temperature is None else setup.temperature,
-            speech_config=_speech(setup.voice or settings.voice, settings.language),
+            temperature=settings.temperature if temperature is None else temperature,
+            speech_config=_speech(voice, settings.language),
             tools=[self._tools(setup)] if setup.tools else None,
             thinking_config=(
                 None
@@ -124,6 +124,7 @@ class GeminiModel:
             input_audio_transcription=transcription,
             output_audio_transcription=transcription,
             context_window_compression=_compression(settings),
+            session_resumption=types.SessionResumptionConfig(handle=setup.resume or None),
         )
 
     def _tools(self, setup: SessionSetup) -> types.Tool:
@@ -325,6 +326,12 @@ def _websocket_options(settings: GeminiSettings) -> dict[str, Any]:
     if settings.fast_path:
         options["create_connection"] = FastConnection
     return options
+
+
+def _bare(settings: GeminiSettings) -> GeminiSettings:
+    """Without the fields of a setup that were seen to be refused by one model or another."""
+    optional = {"language": "", "temperature": None, "start_sensitivity": "", "end_sensitivity": ""}
+    return settings.model_copy(update={**optional, "compression_trigger": 0})
 
 
 def _speech(name: str, language: str) -> types.SpeechConfig | None:

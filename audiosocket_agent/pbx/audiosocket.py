@@ -39,6 +39,10 @@ of audio for a peer on loopback that read nothing, all of which such a peer woul
 STALLED_SECONDS: Final = 5.0
 """A peer that has read nothing for so long is gone."""
 
+Tap = Callable[[float, bytes, int], None]
+"""Takes a frame that was sent: its time (`Pacer.slot`), payload and rate in Hz. Must not block, or
+raise."""
+
 
 class LegListener(Protocol):
     """Whoever has the call. Every method is called in the event loop and must not block."""
@@ -107,6 +111,7 @@ class Leg(asyncio.Protocol):
         self._outcome = Outcome.CALLER_HANGUP
         self._read_at = 0.0  # when the peer was last seen to read
         self._unsent = 0  # what the transport would hold if the peer had read nothing since
+        self.tap: Tap | None = None  # who wants all that is sent, silence included
         self.playout = Playout(downlink_rate_hz or 8_000, capacity_s=playout_capacity_s)
         self._set_downlink(downlink_rate_hz or 8_000)
         self.pacer: Pacer  # from connection_made on
@@ -194,9 +199,9 @@ class Leg(asyncio.Protocol):
         """Speak at this rate from now on. A reply under way keeps the rate it began with: the next
         frame of the caller asks again."""
         if self.playout.set_rate(rate_hz):
-            kind = wire.KIND_OF_RATE[rate_hz]
-            self._header = wire.audio(kind, bytes(frame_bytes(rate_hz)))[: wire.HEADER_BYTES]
-            self._silence = wire.audio(kind, bytes(frame_bytes(rate_hz)))
+            self._quiet = bytes(frame_bytes(rate_hz))
+            self._silence = wire.audio(wire.KIND_OF_RATE[rate_hz], self._quiet)
+            self._header = self._silence[: wire.HEADER_BYTES]
 
     def use_rate(self, rate_hz: int) -> None:
         """Send at this rate from now on, whatever the caller's is; 0 changes nothing, and neither
@@ -263,10 +268,10 @@ class Leg(asyncio.Protocol):
             return
         frame = self.playout.take()
         if frame is None:
-            self._write(self._silence, now)
+            self._write(self._silence, self._quiet, now)
             self.pacer.give_back()
             return
-        self._write(self._header + frame, now)
+        self._write(self._header + frame, frame, now)
         self.last_spoke_at = now
         self._played_out_if_idle(now)
 
@@ -274,7 +279,7 @@ class Leg(asyncio.Protocol):
         if self.playout.idle and self._listener is not None:
             self._listener.played_out(now)
 
-    def _write(self, message: bytes, now: float) -> None:
+    def _write(self, message: bytes, payload: bytes, now: float) -> None:
         transport = self._transport
         if transport.is_closing():
             return
@@ -292,6 +297,8 @@ class Leg(asyncio.Protocol):
         transport.write(message)
         self._unsent = unsent + len(message)
         self._counts.sent += 1
+        if self.tap is not None:
+            self.tap(self.pacer.slot, payload, self.playout.rate_hz)
 
     # -- the end -------------------------------------------------------------------------------
 

@@ -1,15 +1,14 @@
-"""Two kinds of column that SQLite and PostgreSQL would otherwise see differently."""
+"""Kinds of column that SQLite and PostgreSQL would otherwise see differently."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import DateTime, Dialect, Numeric
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 USD_PLACES: Final = 9
 """A cached token of text costs some 0.00000005 dollars."""
-_NANO: Final = Decimal(1).scaleb(-USD_PLACES)
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -27,20 +26,40 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Usd(TypeDecorator[Decimal]):
-    """Dollars, to the ninth place. SQLite keeps a double, whose 15 digits are exact here up to a
-    million dollars; sums are rounded to the ninth place again."""
+class _Exact(TypeDecorator[Decimal]):
+    """A decimal. SQLite keeps a double, of whose 15 digits none is lost within the bounds below; sums
+    are rounded again."""
 
-    impl = Numeric(18, USD_PLACES)
+    impl = Numeric
     cache_ok = True
+    digits: ClassVar[int]
+    places: ClassVar[int]
+
+    def __init__(self) -> None:
+        super().__init__(self.digits, self.places)
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "sqlite":
-            return dialect.type_descriptor(Numeric(18, USD_PLACES, asdecimal=False))
-        return dialect.type_descriptor(Numeric(18, USD_PLACES))
+            return dialect.type_descriptor(Numeric(self.digits, self.places, asdecimal=False))
+        return dialect.type_descriptor(Numeric(self.digits, self.places))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
         return float(value) if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(str(value)).quantize(_NANO)
+        least = Decimal(1).scaleb(-self.places)
+        return None if value is None else Decimal(str(value)).quantize(least)
+
+
+class Usd(_Exact):
+    """Dollars, to the ninth place; up to a million."""
+
+    cache_ok = True
+    digits, places = 18, USD_PLACES
+
+
+class Money(_Exact):
+    """What something costs, to the second place; up to a million millions."""
+
+    cache_ok = True
+    digits, places = 14, 2

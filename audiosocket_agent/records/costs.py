@@ -7,6 +7,7 @@ another modality's, does not stand in for it.
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -100,9 +101,29 @@ class Bill:
         return costs
 
 
-def cap_reached(spent_usd: Decimal, cap_usd: Decimal) -> bool:
-    """Whether what was spent today forbids another call; a cap of 0 is none."""
-    return 0 < cap_usd <= spent_usd
+class Budget:
+    """What all calls of a day may cost together, in USD; 0 is no bound. A day is one of the clock's
+    zone, and begins with nothing spent."""
+
+    def __init__(self, usd_per_day: Decimal = Decimal(0)) -> None:
+        self._usd_per_day = usd_per_day
+        self._spent: dict[date, Decimal] = {}
+
+    def spend(self, usd: Decimal, now: datetime) -> None:
+        """Count what a turn has cost."""
+        self.known(self.today(now) + usd, now)
+
+    def known(self, usd: Decimal, now: datetime) -> None:
+        """So much was spent today, by all who share the budget."""
+        self._spent = {now.date(): usd}
+
+    def today(self, now: datetime) -> Decimal:
+        """What was spent today."""
+        return self._spent.get(now.date(), Decimal(0))
+
+    def is_spent(self, now: datetime) -> bool:
+        """Whether no further call is to begin today."""
+        return 0 < self._usd_per_day <= self.today(now)
 
 
 # ---- reading -----------------------------------------------------------------------------------------

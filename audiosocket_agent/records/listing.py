@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Select, and_, or_, select, update
+from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from audiosocket_agent.records import schema
@@ -131,6 +132,14 @@ async def close_ticket(store: Store, number: str, at: datetime) -> Ticket | None
         await connection.execute(closing)
         found = await _rows(connection, Ticket, _numbered(number))
     return found[0] if found else None
+
+
+async def spent(store: Store, since: datetime) -> Decimal:
+    """What calls have cost since then, in USD, as far as tokens have a price. Raises StoreError."""
+    columns = schema.usage.c
+    query = select(func.sum(columns.cost_usd)).where(columns.used_at >= since)
+    async with store.reading() as connection:
+        return (await connection.execute(query)).scalar() or Decimal(0)
 
 
 def _newest(which: Which) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""The tables. What a column means is said at its row, in `rows`.
+"""The tables. What a column means is said at its row, in `rows`; of a business's data, in `reference`.
 
 No table refers to another by a foreign key. A turn may be written when its call is not: the call's
 row was one too many for the queue, or is in the journal of a host that is down. A foreign key would
@@ -16,17 +16,19 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     Float,
     Index,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
 )
 
-from audiosocket_agent.records.columns import Usd, UtcTime
+from audiosocket_agent.records.columns import Money, Usd, UtcTime
 
-VERSION: Final = "0001"
+VERSION: Final = "0002"
 """The migration that makes what is described here. Versions sort as text."""
 VERSION_TABLE: Final = "records_version"
 
@@ -180,3 +182,117 @@ callbacks: Final = Table(
     Index("callbacks_number", "number"),
     Index("callbacks_call", "call_id"),
 )
+
+# -- a business's own data: no part of any call, and not forgotten with one -----------------------------
+
+# What a caller may say for a row is in `keys`: its names, as `names.joined` has them.
+
+
+def _key(name: str) -> Column[Any]:
+    return Column(name, Text, primary_key=True)
+
+
+def _tries() -> tuple[Column[Any], Column[Any]]:
+    """Wrong answers of late, in whatever calls, and when the last one was."""
+    return Column("failed", BigInteger, nullable=False), Column("failed_at", UtcTime)
+
+
+orders: Final = Table(
+    "orders",
+    metadata,
+    _key("number"),
+    _text("phone"),
+    _text("phone_end"),
+    _text("items"),
+    Column("amount", Money, nullable=False),
+    _text("currency"),
+    _text("status"),
+    Column("ordered_at", UtcTime, nullable=False),
+    Column("expected_at", UtcTime),
+    _text("note"),
+    *_tries(),
+    Index("orders_phone", "phone_end"),
+)
+
+products: Final = Table(
+    "products",
+    metadata,
+    _key("sku"),
+    _text("name"),
+    _text("also_called"),
+    _text("keys"),
+    Column("price", Money, nullable=False),
+    _text("currency"),
+    _int("stock"),
+    _text("unit"),
+    _text("note"),
+)
+
+accounts: Final = Table(
+    "accounts",
+    metadata,
+    _key("number"),
+    _text("name"),
+    _text("phone"),
+    _text("area"),
+    _text("address"),
+    _text("digits"),
+    *_tries(),
+)
+
+bills: Final = Table(
+    "bills",
+    metadata,
+    _text("account"),
+    _text("period"),
+    Column("amount", Money, nullable=False),
+    _text("currency"),
+    Column("due_on", Date, nullable=False),
+    _text("status"),
+    Column("units", Float),
+    PrimaryKeyConstraint("account", "period"),
+)
+
+outages: Final = Table(
+    "outages",
+    metadata,
+    _key("number"),
+    _text("area"),
+    _text("city"),
+    _text("area_key"),
+    _text("city_key"),
+    _text("cause"),
+    _text("status"),
+    Column("started_at", UtcTime, nullable=False),
+    Column("expected_at", UtcTime),
+    Index("outages_area", "area_key"),
+)
+
+areas: Final = Table(
+    "areas",
+    metadata,
+    _text("name"),
+    _text("city"),
+    _text("also_called"),
+    _text("keys"),
+    _text("pincode"),
+    Column("supplied", Boolean, nullable=False),
+    _text("office"),
+    PrimaryKeyConstraint("name", "city"),
+    Index("areas_pincode", "pincode"),
+)
+
+weather: Final = Table(
+    "weather",
+    metadata,
+    _text("place"),
+    Column("day", Date, nullable=False),
+    _text("also_called"),
+    _text("keys"),
+    _text("text"),
+    Column("min_c", Float),
+    Column("max_c", Float),
+    PrimaryKeyConstraint("place", "day"),
+)
+
+BUSINESS: Final = (orders, products, accounts, bills, outages, areas, weather)

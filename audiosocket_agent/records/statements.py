@@ -1,5 +1,6 @@
 """How each row is written: so that writing it twice is writing it once."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import Table, bindparam, or_, update
@@ -30,6 +31,14 @@ def _upsert(insert: Any) -> Any:
         set_={column.name: new[column.name] for column in schema.calls.c if column.name != "id"},
         where=or_(schema.calls.c.outcome.is_(None), new.outcome.is_not(None)),
     )
+
+
+def upsert(table: Table, dialect: str, key: Collection[str], columns: Collection[str]) -> Any:
+    """Takes values of any number of rows; of one that is there, by its key, these columns change."""
+    insert = _insert(table, dialect)
+    new = insert.excluded
+    changed = {name: new[name] for name in columns if name not in key}
+    return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
 
 
 _LOSE: Final = (

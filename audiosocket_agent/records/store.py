@@ -126,8 +126,8 @@ class Store:
         except SQLAlchemyError as error:
             raise self.place.told(error) from None
 
-    async def _within(self, seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """The result of `work`, or StoreError when the time is up.
+    async def within(self, seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """The result of `work`, which uses this store, or StoreError when the time is up.
 
         A driver may need longer to give up: SQLite waits for its lock in a thread, a dead network is
         noticed by TCP. It does so in a task that `close` waits for.
@@ -154,13 +154,13 @@ class Store:
         """Write rows in one transaction; what is there already stays as it is. Returns how many are
         in the database now: those that it will never take are logged, and left out. Raises StoreError
         where it has to be done again; nothing is doubled by that."""
-        return await self._within(timeout_s, self._write(rows))
+        return await self.within(timeout_s, self._write(rows))
 
     async def commit(self, row: _Promise, timeout_s: float) -> _Promise:
         """Write what a caller is about to be told. Returns it as it is on the disk: a ticket with its
         number, and for a key that is there already the row that came first. Raises StoreError, in
         time, where that is not certain."""
-        return await self._within(timeout_s, self._commit(row))
+        return await self.within(timeout_s, self._commit(row))
 
     async def _write(self, rows: Sequence[Row]) -> int:
         fit: list[_Values] = []

@@ -7,6 +7,7 @@ that it can act upon.
 
 import functools
 import operator
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,10 +158,19 @@ def _exact(value: int) -> int:
     return value
 
 
-def _written(value: Any) -> Any:
-    if not isinstance(value, str):  # pydantic takes seconds since 1970, too
-        raise ValueError("Input should be text as in 2026-11-21 or 2026-11-21T18:30")
-    return value
+def _written(pattern: str, example: str) -> BeforeValidator:
+    """Takes text that begins so: pydantic takes seconds since 1970, too, even as text."""
+    begins = re.compile(pattern)
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or not begins.match(value):
+            raise ValueError(f"Input should be text as in {example}")
+        return value
+
+    return BeforeValidator(check)
+
+
+_DAY: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
 _LEAVES: Final[Mapping[Any, tuple[Any, ...]]] = {
@@ -168,9 +178,9 @@ _LEAVES: Final[Mapping[Any, tuple[Any, ...]]] = {
     int: (BeforeValidator(_number), AfterValidator(_exact)),
     float: (BeforeValidator(_number),),
     bool: (),
-    date: (BeforeValidator(_written),),
-    time: (BeforeValidator(_written),),
-    datetime: (BeforeValidator(_written),),
+    date: (_written(_DAY, "2026-11-21"),),
+    time: (_written("[0-9]{2}:", "18:30"),),
+    datetime: (_written(f"{_DAY}[Tt ]", "2026-11-21T18:30"),),
 }
 
 # ---- what a model is told ------------------------------------------------------------------------

@@ -2,14 +2,15 @@
 
 import os
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from audiosocket_agent.agents import profile
-from audiosocket_agent.agents.profile import GREETING, SHIPPED, Profile, load
+from audiosocket_agent.agents.profile import GREETING, Profile, load
 from audiosocket_agent.call.keys import DIGITS, Key, KeyAction
 from audiosocket_agent.call.next_step import Target
-from audiosocket_agent.errors import ConfigError
+from tests.agents.files import SHIPPED, agent, mistakes, mistakes_in, write
 
 SALES = '''\
 instructions = """
@@ -34,39 +35,6 @@ mode = "attended"
 "#" = "nothing"
 D = "transfer desk"
 '''
-
-
-@pytest.fixture
-def agents(tmp_path: Path) -> Path:
-    """An administrator's directory, empty."""
-    path = tmp_path / "agents"
-    path.mkdir()
-    return path
-
-
-def write(agents: Path, text: str, name: str = "sales") -> Path:
-    path = agents / f"{name}.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def agent(agents: Path, text: str) -> Profile:
-    """The agent of a file with this in it, and instructions."""
-    write(agents, f"instructions = 'You sell.'\n{text}")
-    return load(agents)["sales"]
-
-
-def mistakes(agents: Path) -> list[str]:
-    """What is said about these files, without the path of their directory."""
-    with pytest.raises(ConfigError) as refused:
-        load(agents)
-    return str(refused.value).replace(f"{agents}/", "").split("\n")
-
-
-def mistakes_in(agents: Path, text: str) -> list[str]:
-    """What is said about a file with this from its line 2 on, and instructions before."""
-    write(agents, f"instructions = 'You sell.'\n{text}")
-    return mistakes(agents)
 
 
 # -- good files ------------------------------------------------------------------------------------
@@ -149,38 +117,23 @@ def test_instructions_are_as_long_as_64_kib(agents: Path) -> None:
     ]
 
 
+def test_what_a_file_says_of_the_rest(agents: Path) -> None:
+    text = "timezone = 'Asia/Kolkata'\nmodel = {voice = 'Kore', temperature = 1}\nmemory.days = 30"
+    sales = agent(agents, text)
+    assert sales.timezone == ZoneInfo("Asia/Kolkata")
+    assert (sales.voice, sales.temperature, sales.memory_days) == ("Kore", 1, 30)
+    silent = agent(agents, "[model]")
+    assert (silent.timezone, silent.voice, silent.temperature) == (None, None, None)
+
+
 # -- which files -----------------------------------------------------------------------------------
-
-
-def test_a_receptionist_ships(tmp_path: Path) -> None:
-    """She is there without any directory, and says in her file what is so without it."""
-    shipped = load(tmp_path / "none")
-    assert list(shipped) == ["receptionist"]
-    receptionist = shipped["receptionist"]
-    assert receptionist.instructions.startswith("You are the receptionist of a company, speaking")
-    assert "\n" not in receptionist.instructions
-    assert receptionist.instructions.endswith("use the tool end_call.")
-    assert receptionist.greeting == GREETING
-    assert receptionist.sees == ()
-
-
-def test_what_the_shipped_file_has_in_comments_is_right_too(agents: Path) -> None:
-    """People take the # away."""
-    lines = (SHIPPED / "receptionist.toml").read_text().split("\n")
-    plain = [line[1:] if line.startswith("#") and line[1:2] != " " else line for line in lines]
-    write(agents, "\n".join(plain), "receptionist")
-    receptionist = load(agents)["receptionist"]
-    assert receptionist.sees == ("caller_name", "ORDER")
-    assert receptionist.tools == ("end_call", "transfer_call")
-    assert [target.attended for target in receptionist.targets] == [False, True]
-    assert list(receptionist.keys) == ["1", "*", "#"]
 
 
 def test_a_file_of_ones_own_replaces_the_shipped_one_as_a_whole(agents: Path) -> None:
     write(agents, SALES)
     write(agents, "instructions = 'Be curt.'\ntools = []", "receptionist")
     agents_now = load(agents)
-    assert list(agents_now) == ["receptionist", "sales"]
+    assert list(agents_now) == [*SHIPPED, "sales"]
     assert agents_now["receptionist"].instructions == "Be curt."
     assert agents_now["receptionist"].tools == ()
 
@@ -189,7 +142,7 @@ def test_only_what_a_shell_calls_star_dot_toml_is_read(agents: Path) -> None:
     write(agents, SALES)
     for name in (".#sales.toml", "._sales.toml", ".toml", "sales.toml~", "sales.TOML", "toml"):
         (agents / name).write_bytes(b"\xff")
-    assert list(load(agents)) == ["receptionist", "sales"]
+    assert list(load(agents)) == [*SHIPPED, "sales"]
 
 
 def test_a_link_is_as_good_as_a_file(agents: Path, tmp_path: Path) -> None:
@@ -226,7 +179,7 @@ def test_a_name_that_would_be_two_lines_is_shown_on_one(agents: Path) -> None:
 def test_a_directory_of_other_things_is_not_read(agents: Path) -> None:
     for number in range(profile.MAX_AGENTS):
         write(agents, "instructions = 'Be brief.'", str(number))
-    assert len(load(agents)) == profile.MAX_AGENTS + 1
+    assert len(load(agents)) == profile.MAX_AGENTS + len(SHIPPED)
     write(agents, "", "one-more")
     assert mistakes(agents) == [f"{agents}: 257 agents; 256 are the most"]
 
@@ -332,7 +285,6 @@ def test_a_name_that_no_file_can_have_is_one_line(agents: Path) -> None:
         ("greeting = 5", "2: greeting: must be text in quotes, not a number"),
         ("greeting = true", "2: greeting: must be text in quotes, not true or false"),
         ("greeting = 07:30:00", "2: greeting: must be text in quotes, not a date or time"),
-        ("[greeting]\nx = 1", "2: greeting: must be text in quotes, not a table"),
         ("sees = 'caller'", "2: sees: must be a list, not text in quotes"),
         ("sees = ['caller', 5]", "2: sees: must be a list of nothing but texts in quotes"),
         (
@@ -347,14 +299,36 @@ def test_a_name_that_no_file_can_have_is_one_line(agents: Path) -> None:
         ),
         ("tools = 'end_call'", "2: tools: must be a list, not text in quotes"),
         (
-            "tools = ['end_cal']",
-            '2: tools: "end_cal" is none of end_call, transfer_call, collect_digits; did you mean '
-            "end_call?",
-        ),
-        (
             "tools = ['transfer_call']",
             "2: tools: transfer_call needs somebody to transfer to: a [targets.NAME]",
         ),
+        ("timezone = 5.5", "2: timezone: must be text in quotes, not a number"),
+        (
+            "timezone = 'Asia/Calcuta'",
+            '2: timezone: "Asia/Calcuta" is no timezone, as Asia/Kolkata is one; did you mean '
+            '"Asia/Calcutta"?',
+        ),
+        *(
+            (
+                f"timezone = '{name}'",
+                f'2: timezone: "{name}" is no timezone, as Asia/Kolkata is one',
+            )
+            for name in ("", "/etc/passwd", "../../etc", ".")
+        ),
+        ("model = 'Kore'", "2: model: must be a table, not text in quotes"),
+        ("[model]\nvoice = 5", "3: model.voice: must be text in quotes, not a number"),
+        (
+            "[model]\nvoice = 'a woman'",
+            '3: model.voice: "a woman" is no voice\'s name, as Kore is one',
+        ),
+        ("[model]\ntemperature = 2.1", "3: model.temperature: must be from 0 to 2"),
+        ("[model]\ntemperature = nan", "3: model.temperature: must be from 0 to 2"),
+        ("[model]\ntemprature = 1", "3: model.temprature: unknown key; did you mean temperature?"),
+        ("memory = 30", "2: memory: must be a table, not a number"),
+        ("[memory]", "2: memory.days: missing: how long a caller is remembered"),
+        ("[memory]\ndays = 0", "3: memory.days: must be from 1 to 3650"),
+        ("[memory]\ndays = 1.5", "3: memory.days: must be a whole number"),
+        ("[memory]\ndays = 1\nhours = 1", "4: memory.hours: unknown key"),
         ("targets = 'sales'", "2: targets: must be a table, not text in quotes"),
         ("[[targets]]\nx = 1", "2: targets: must be a table, not a list"),
         ("[dtmf]\n1 = 5", "3: dtmf.1: must be text in quotes, not a number"),

@@ -53,6 +53,18 @@ def test_frames_owed(now: float, frames: int, next_due: float, skipped: float) -
     assert round(pacer.skipped_seconds * 1000, 6) == skipped
 
 
+def test_a_frame_that_leaves_early_keeps_its_slot() -> None:
+    pacer = rested(until=100)
+    slots = []
+    for at in (87, 107, 127):
+        assert pacer.take_early(ms(at)) if at == 87 else pacer.take(ms(at)) == 1
+        slots.append(round((pacer.slot - ms(0)) * 1000, 6))
+    pacer.give_back()
+    assert pacer.take(ms(160)) == 1
+    slots.append(round((pacer.slot - ms(0)) * 1000, 6))
+    assert slots == [100, 120, 140, 160]
+
+
 def test_at_60_ms_late_nothing_is_given_up() -> None:
     pacer = rested(until=100)
     owed = pacer.take(ms(160))

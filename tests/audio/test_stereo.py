@@ -117,6 +117,14 @@ def test_jitter_leaves_no_gap() -> None:
     assert file[:, LEFT].tobytes() == b"".join(payload for _, payload, _ in said)
 
 
+def test_the_agent_is_where_it_was_sent_from_its_first_frame_on() -> None:
+    """The first ones left before anybody listened in."""
+    times = every_20_ms(0.019, 3.0)
+    sent = [(at, frame(0 if n < 50 else 5000 + n), 8_000) for n, at in enumerate(times)]
+    over = ends(recorded((), sent, seconds=3.1)[:, RIGHT])
+    assert over[5050] == pytest.approx(1.039)
+
+
 def test_where_nothing_came_is_silence() -> None:
     """Mute, and a telephone that sends nothing while nobody speaks."""
     times = np.concatenate((every_20_ms(0.0, 1.0), every_20_ms(4.0, 5.0), every_20_ms(5.5, 6.0)))

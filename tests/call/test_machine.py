@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from audiosocket_agent.call.commands import (
     Answered,
+    AskCaller,
     BargedIn,
     Command,
     DropReply,
@@ -17,6 +18,7 @@ from audiosocket_agent.call.commands import (
     HangUp,
     PausePlayout,
     ResumePlayout,
+    SayGoodbye,
     TellKeys,
     Verdict,
 )
@@ -169,6 +171,49 @@ def test_keys_that_belong_together_are_told_together() -> None:
     assert call.receive(KeyPressed(), 4.0) == []
     assert call.elapse(4.5) == []  # 3.0 + 1.5, but another key has come
     assert call.elapse(5.5) == [TellKeys()]
+
+
+PATIENT = replace(LIMITS, silence_s=20.0)
+
+
+def greeted() -> Call:
+    """A call whose greeting is over at 3.0."""
+    call = speaking(PATIENT)
+    assert call.receive(ReplyPlayed(), 3.0) == []
+    return call
+
+
+def test_a_caller_who_says_nothing_is_asked_and_then_let_go() -> None:
+    call = greeted()
+    assert call.next_deadline() == 23.0
+    assert call.elapse(23.0) == [AskCaller()]
+    assert call.receive(UNPROMPTED, 24.0) == []
+    assert call.receive(ReplyPlayed(), 25.0) == []
+    assert call.elapse(45.0) == [SayGoodbye()]
+    assert call.receive(UNPROMPTED, 46.0) == []
+    assert call.receive(TurnEnded(spoke=True), 46.5) == []
+    assert call.receive(ReplyPlayed(), 48.0) == []
+    assert call.elapse(48.22) == [HangUp()]
+    assert call.outcome is Outcome.CALLER_SILENT
+
+
+def test_a_caller_who_answers_is_asked_again_another_time() -> None:
+    call = greeted()
+    assert call.elapse(23.0) == [AskCaller()]
+    assert call.receive(CallerSpoke(), 30.0) == []
+    assert call.elapse(43.0) == [AskCaller()]
+
+
+def test_whoever_has_been_heard_is_not_silent() -> None:
+    call = greeted()
+    assert call.elapse(23.0, quiet_s=5.0) == []
+    assert call.next_deadline() == 38.0
+
+
+def test_an_agent_that_speaks_breaks_the_silence() -> None:
+    call = greeted()
+    assert call.receive(UNPROMPTED, 22.0) == []
+    assert call.next_deadline() == 60.0  # the call's own
 
 
 def test_a_key_stops_the_agent() -> None:

@@ -31,6 +31,9 @@ shipped numbers, 1000 to 1005 and those of `[agent-targets]`, are there too."""
 ANSWERED_HUMAN, QUEUE, MAILBOX = "9020", "9030", "9031"
 """One that is answered and then rings the human, whose key * hangs up; the shipped `[staff]`, open and
 closed."""
+TAPED_PLAIN, TAPED_WIDE, TAPED_AGENT = "9040", "9041", "9042"
+"""As the numbers above, with MixMonitor on the caller's channel: files `monitor/CALLER-said.wav` and
+`monitor/CALLER-heard.wav`, 8 kHz but of the wide form, whose end in wav16."""
 RINGS_HUMAN, RINGS_COLLEAGUE = "2003", "2004"
 """Extensions, also of `[agent-targets]`: they ring the phones of phone.py. The colleague is rung but for
 3 s at 2005. Of the shipped ones, alice (2001) answers by herself and bob (2002) is always busy."""
@@ -158,6 +161,12 @@ exten => 9014,1,AGI(agi://${AGENT_FASTAGI}/run?ring=1.5)
  same => n,Goto(after,s,1)
 exten => 9020,1,Answer()
  same => n,Dial(PJSIP/human,,rh)
+exten => 9040,1,Gosub(tape,s,1(wav))
+ same => n,Gosub(audiosocket-agent,plain,1)
+exten => 9041,1,Gosub(tape,s,1(wav16))
+ same => n,Gosub(audiosocket-agent,wide,1)
+exten => 9042,1,Gosub(tape,s,1(wav))
+ same => n,Gosub(agent,s,1)
 exten => 9030,1,Goto(staff,s,open)
 exten => 9031,1,Goto(staff,s,closed)
 include => from-internal
@@ -167,6 +176,12 @@ exten => 2003,1,Dial(PJSIP/human)
 exten => 2004,1,Dial(PJSIP/colleague)
 exten => 2005,1,Dial(PJSIP/colleague,3)
  same => n,Hangup()
+
+[tape]
+exten => s,1,Answer()
+ same => n,Set(TAPE=${CALLERID(num)})
+ same => n,MixMonitor(${TAPE}.${ARG1},r(${TAPE}-said.${ARG1})t(${TAPE}-heard.${ARG1}))
+ same => n,Return()
 
 [after]
 exten => s,1,Set(DB(went-on/${CALLERID(num)})=returned ${GOSUB_RETVAL})

@@ -301,6 +301,41 @@ async def test_what_is_skipped_is_counted_once_whatever_the_reason() -> None:
     assert connection.leg.take_counts().skipped_seconds == 0
 
 
+# -- who listens in --------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_tap_gets_what_is_sent_as_a_phone_plays_it_end_to_end() -> None:
+    connection = Connection()
+    connection.says(ID)
+    await asyncio.sleep(0.095)
+    tapped: list[tuple[float, bytes, int]] = []
+    connection.leg.tap = lambda at, payload, rate_hz: tapped.append((at, payload, rate_hz))
+    await asyncio.sleep(0.032)  # between two frames: the first of the reply leaves early
+    connection.leg.play(SECOND[:3200], 8_000)
+    connection.leg.finish()
+    await asyncio.sleep(0.4)
+    connection.says(WIDEBAND)
+    await asyncio.sleep(0.1)
+    sent = connection.frames[-len(tapped) :]
+    assert [payload for _, payload, _ in tapped] == [payload for _, _, payload in sent]
+    assert [rate_hz for _, _, rate_hz in tapped] == [wire.RATE_HZ[kind] for _, kind, _ in sent]
+    assert {rate_hz for _, _, rate_hz in tapped} == {8_000, 16_000}
+    assert [at for at, _, _ in tapped] == at(*(0.1 + 0.02 * n for n in range(len(tapped))))
+    assert spoken(connection)[0] == pytest.approx(0.127, abs=0.0015)
+
+
+@in_virtual_time
+async def test_what_does_not_leave_is_not_tapped() -> None:
+    connection = Connection()
+    connection.says(ID)
+    tapped: list[float] = []
+    connection.leg.tap = lambda at, payload, rate_hz: tapped.append(at)
+    connection.line.reads = False
+    await asyncio.sleep(1.0)
+    assert len(tapped) == len(connection.frames) == 11  # over 0.2 s
+
+
 # -- a peer that does not read ---------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """What calls cost: every sum here was made by hand."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 
 from audiosocket_agent.errors import ConfigError
 from audiosocket_agent.lab.simulator.usage import Context
-from audiosocket_agent.records.costs import Bill, Kind, Prices, cap_reached
+from audiosocket_agent.records.costs import Bill, Budget, Kind, Prices
 from audiosocket_agent.settings import Gemini
 
 LIVE = "gemini-3.8-live"
@@ -214,7 +215,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spent", "cap", "reached"),
+    ("spent", "per_day", "is_spent"),
     [
         ("0", "5", False),
         ("4.999999999", "5", False),
@@ -224,5 +225,18 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         ("100", "0", False),
     ],
 )
-def test_a_day_has_a_cap_and_0_is_none(spent: str, cap: str, reached: bool) -> None:
-    assert cap_reached(Decimal(spent), Decimal(cap)) is reached
+def test_a_day_has_a_budget_and_0_is_none(spent: str, per_day: str, is_spent: bool) -> None:
+    budget = Budget(Decimal(per_day))
+    budget.spend(Decimal(spent), NOON)
+    assert budget.is_spent(NOON) is is_spent
+
+
+def test_a_day_begins_with_nothing_spent() -> None:
+    budget = Budget(Decimal(5))
+    budget.known(Decimal(3), NOON)
+    budget.spend(Decimal(2), NOON)
+    assert budget.is_spent(NOON)
+    assert not budget.is_spent(NOON + timedelta(days=1))
+
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

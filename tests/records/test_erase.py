@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from audiosocket_agent.business import sample
 from audiosocket_agent.records import codec, erase, schema
 from audiosocket_agent.records import journal as journal_module
 from audiosocket_agent.records.errors import StoreError
 from audiosocket_agent.records.ids import uuid7
 from audiosocket_agent.records.journal import Journal
+from audiosocket_agent.records.reference import KINDS, import_csv
 from audiosocket_agent.records.rows import Row
 from audiosocket_agent.records.store import Store
 from tests.records.made import (
@@ -28,6 +30,7 @@ from tests.records.made import (
 )
 
 SOON = 10.0
+OF_CALLS = [table for table in schema.metadata.sorted_tables if table not in schema.BUSINESS]
 OTHER = "99999999-9abc-def0-1234-56789abcdef0"
 
 
@@ -44,7 +47,7 @@ async def counts(store: Store) -> dict[str, int]:
     """Rows by table, where there are any."""
     found = {}
     async with store.reading() as connection:
-        for table in schema.metadata.sorted_tables:
+        for table in OF_CALLS:
             rows = await connection.execute(select(func.count()).select_from(table))
             found[table.name] = int(rows.scalar_one())
     return {name: count for name, count in found.items() if count}
@@ -59,7 +62,7 @@ async def a_call(store: Store, call_id: str = CALL, number: str = NUMBER, key: s
     await store.commit(callback(key, number=number, **of), SOON)
 
 
-ONE_OF_EACH = {table.name: 1 for table in schema.metadata.sorted_tables}
+ONE_OF_EACH = {table.name: 1 for table in OF_CALLS}
 
 
 async def test_of_a_call_that_is_forgotten_there_is_nothing_and_of_others_all(
@@ -181,3 +184,17 @@ async def test_without_the_database_nothing_is_forgotten(journal: Path) -> None:
         with pytest.raises(StoreError):
             await erase.forget_call(store, journal, CALL)
     assert left_in(journal) == [codec.line(ended())]
+
+
+async def test_what_a_business_knows_of_its_customers_is_not_of_any_call(
+    store: Store, journal: Path
+) -> None:
+    customer = "+915555500201"  # has orders, and an account has their number
+    await a_call(store, number=customer)
+    for kind in KINDS:
+        await import_csv(store, kind, sample(kind))
+    erased = await erase.forget_caller(store, journal, customer)
+    assert (erased.calls, erased.tickets, erased.callbacks) == (1, 1, 1)
+    await erase.expire(store, datetime.now(UTC) + timedelta(days=1))
+    for kind in KINDS:
+        assert (await import_csv(store, kind, sample(kind))).added == 0

@@ -3,19 +3,23 @@
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from audiosocket_agent.records import migrations, schema
+from audiosocket_agent.business import sample
+from audiosocket_agent.records import codec, migrations, schema
 from audiosocket_agent.records.errors import StoreError
 from audiosocket_agent.records.place import Place
+from audiosocket_agent.records.reference import import_csv
 from audiosocket_agent.records.store import Store
 from tests.records.conftest import Database
+from tests.records.made import turn
 
 
 def test_the_newest_migration_is_the_version_of_the_schema() -> None:
@@ -32,10 +36,27 @@ def test_the_migrations_make_the_schema(database: Database) -> None:
     assert migrations.upgrade(place) == ("", schema.VERSION)
     engine = place.engine()
     with engine.connect() as connection:
-        options = {"version_table": schema.VERSION_TABLE, "compare_type": True}
-        context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, schema.metadata) == []
+        assert compare_metadata(_context(connection), schema.metadata) == []
     engine.dispose()
+
+
+async def test_from_every_earlier_version_it_is_the_same_schema_and_no_row_is_lost(
+    database: Database,
+) -> None:
+    place = Place.of(database.url)
+    with patch.object(migrations, "VERSION", "0001"):
+        migrations.upgrade(place)
+    engine = place.engine()
+    with engine.begin() as connection:
+        assert migrations.version(connection) == "0001"
+        connection.execute(schema.turns.insert(), codec.values(turn()))
+    assert migrations.upgrade(place) == ("0001", schema.VERSION)
+    with engine.connect() as connection:
+        assert compare_metadata(_context(connection), schema.metadata) == []
+        assert len(connection.execute(schema.turns.select()).all()) == 1
+    engine.dispose()
+    async with database.store() as store:
+        assert (await import_csv(store, "areas", sample("areas"))).added > 0
 
 
 def test_what_is_up_to_date_stays_as_it_is(database: Database) -> None:
@@ -83,14 +104,19 @@ def test_an_upgrade_that_fails_leaves_nothing(
     place.create()
     engine = place.engine()
     with engine.begin() as connection:  # somebody else's table, in the way of the last of ours
-        connection.execute(text("CREATE TABLE usage (water integer)"))
-    with pytest.raises(StoreError, match="usage"):
+        connection.execute(text("CREATE TABLE weather (wind integer)"))
+    with pytest.raises(StoreError, match="weather"):
         migrations.upgrade(place)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE usage"))
+        connection.execute(text("DROP TABLE weather"))
         assert migrations.version(connection) == ""
     engine.dispose()
     assert migrations.upgrade(place) == ("", schema.VERSION)
+
+
+def _context(connection: Connection) -> MigrationContext:
+    options = {"version_table": schema.VERSION_TABLE, "compare_type": True}
+    return MigrationContext.configure(connection, opts=options)
 
 
 def _set_version(place: Place, version: str) -> None:

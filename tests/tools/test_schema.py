@@ -1,6 +1,6 @@
 """What a model may send to a tool, and what it is told where it sends something else."""
 
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -116,6 +116,7 @@ def test_limits_that_make_no_sense_are_said_to() -> None:
         (date, "2026-11-21", date(2026, 11, 21)),
         (time, "18:30", time(18, 30)),
         (datetime, "2026-11-21T18:30", datetime(2026, 11, 21, 18, 30)),  # noqa: DTZ001 - as it was said
+        (datetime, "2026-11-21 18:30Z", datetime(2026, 11, 21, 18, 30, tzinfo=UTC)),
         (Area, "noida", Area.NOIDA),
         (list[Phase], [1, 3], [Phase.ONE, Phase.THREE]),
         (Annotated[str, Field(max_length=1000)], "x" * 900, "x" * 900),
@@ -139,7 +140,14 @@ def test_what_fits_is_taken_as_its_type(kind: Any, sent: Any, taken: Any) -> Non
         (float, float("inf"), "x should be a finite number"),
         (float, "nan", "x should be a finite number"),
         (date, 0, "x should be text as in 2026-11-21"),
-        (date, "tomorrow", "x should be a valid date"),
+        (date, "tomorrow", "x should be text as in 2026-11-21"),
+        (date, "86400", "x should be text as in 2026-11-21"),
+        (date, "2026-02-30", "x should be a valid date"),
+        (time, "3600", "x should be text as in 18:30"),
+        (datetime, 1900000000, "x should be text as in 2026-11-21T18:30"),
+        (datetime, "1900000000", "x should be text as in 2026-11-21T18:30"),
+        (datetime, "2026-11-21", "x should be text as in 2026-11-21T18:30"),
+        (datetime, "2026-11-21T25:00", "x should be a valid datetime"),
         (Area, "Noida", "x should be 'noida' or 'ghaziabad'"),
         (list[Area], ["noida", "delhi"], "x, entry 2, should be 'noida' or 'ghaziabad'"),
         (list[str], ["a"] * 21, "x should have at most 20 items"),
@@ -160,7 +168,7 @@ def test_what_is_empty_is_not_there(nothing: dict[str, Any]) -> None:
 def test_all_that_is_wrong_is_said_at_once_but_not_without_end() -> None:
     arguments = Arguments({"day": Argument(date), "of": Argument(int), "by": Argument(str)})
     assert refused(arguments, {"day": "x", "of": "y", "with": 1}) == (
-        "there is no argument 'with'; day should be a valid date or datetime, input is too short; "
+        "there is no argument 'with'; day should be text as in 2026-11-21; "
         "of should be a valid integer, unable to parse string as an integer; by is missing"
     )
     many = refused(arguments, {"k" * 9_999 + str(n): n for n in range(99)})

@@ -2,8 +2,9 @@
 request; what it saw of each session can be asked afterwards.
 
 The google-genai SDK talks to it unmodified, over TLS. It reads no words: it answers everybody with
-the same recorded reply. What it is strict about (fields, enums, models, order) was seen to end
-sessions of the real service; how long things take is for `Behaviour` to say.
+the same recorded reply, unless a script says what was heard and what is to come of it (`Exchange`).
+What it is strict about (fields, enums, models, order) was seen to end sessions of the real service;
+how long things take is for `Behaviour` to say.
 """
 
 from audiosocket_agent.lab.simulator.behaviour import (
@@ -12,9 +13,12 @@ from audiosocket_agent.lab.simulator.behaviour import (
     GOODBYE,
     Behaviour,
     Close,
+    Exchange,
+    Line,
     Pcm,
     Speech,
     ToolStep,
+    Use,
 )
 from audiosocket_agent.lab.simulator.record import CallerTurn, ModelTurn, SessionRecord
 from audiosocket_agent.lab.simulator.server import Simulator, serve
@@ -26,11 +30,14 @@ __all__ = [
     "Behaviour",
     "CallerTurn",
     "Close",
+    "Exchange",
+    "Line",
     "ModelTurn",
     "Pcm",
     "SessionRecord",
     "Simulator",
     "Speech",
     "ToolStep",
+    "Use",
     "serve",
 ]

@@ -1,6 +1,6 @@
 """How the simulated service behaves: every knob, every fault, and nothing that runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -101,6 +101,42 @@ class ToolStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """Something the model says, and the words of it. In the words, `{create_ticket.number}` is what
+    the last response of that tool has under that name; where it has nothing, it stays as it is."""
+
+    speech: Speech
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One function call. Texts in its arguments are filled in as those of a Line are; one that is
+    nothing but a name in braces becomes the value itself."""
+
+    name: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A caller's turn and what the model makes of it, given in advance: the simulator understands no
+    words, so whoever scripts a conversation says what was understood.
+
+    The model takes its steps in order, and waits for what it uses as it does for a ToolStep: where a
+    tool does not block, the turn completes and the response starts another one, with the steps that
+    are left. Uses in a tuple are asked for in one breath.
+    """
+
+    heard: str = ""
+    """The inputTranscription, in whatever language and script."""
+    steps: tuple["Line | Use | tuple[Use, ...]", ...] = ()
+    """Nothing: the model chooses silence."""
+    usage: tuple[Mapping[str, Any], ...] = ()
+    """The usageMetadata of its model turns, one each; further ones are counted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Behaviour:
     """Every knob of one simulated session. Pure data; raises ValueError on a fault with no name in
     FAULTS. A knob named `_seconds`, `_ms` or `_hz` is in that unit."""
@@ -141,6 +177,11 @@ class Behaviour:
         "you?"
     )
     tools: tuple[ToolStep, ...] = ()
+    opening: Exchange | None = None
+    """In place of `greeting`."""
+    script: tuple[Exchange, ...] = ()
+    """Of the caller's turns, from the first, and so through resumptions; further turns are answered by
+    `reply`. Where there is an exchange, `tools` say nothing."""
 
     # ---- going wrong
     faults: frozenset[str] = frozenset()
@@ -160,6 +201,20 @@ class Behaviour:
             raise ValueError(f"no such fault: {', '.join(unknown)}; known: {', '.join(FAULTS)}")
         if self.chunk_ms <= 0 or self.speed < 0:
             raise ValueError("chunk_ms must be above 0 and speed not below")
+
+    def exchange(self, number: int) -> Exchange | None:
+        """What is given of caller turn `number`, from 1."""
+        return self.script[number - 1] if number <= len(self.script) else None
+
+    @property
+    def lines(self) -> Iterator[Speech]:
+        """All that may be said."""
+        yield self.greeting
+        yield self.reply
+        for step in self.tools:
+            yield from (line for line in (step.before, step.after) if line is not None)
+        for exchange in (*self.script, *((self.opening,) if self.opening else ())):
+            yield from (step.speech for step in exchange.steps if isinstance(step, Line))
 
     def turn_fault(self, name: str, turn: int) -> bool:
         """Whether the fault of turns `name` falls on model turn `turn`."""

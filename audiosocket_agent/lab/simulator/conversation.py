@@ -190,8 +190,10 @@ class Conversation:
         number = self._memory.caller_turns
         self._signal_activity("ACTIVITY_END")
         if self._setup.input_transcription:
-            words = {"text": f"Caller turn {number}.", "finished": True}
-            self._emit({"serverContent": {"inputTranscription": words}})
+            given = self._behaviour.exchange(number)
+            words = given.heard if given is not None else f"Caller turn {number}."
+            heard = {"text": words, "finished": True}
+            self._emit({"serverContent": {"inputTranscription": heard}})
         self._speaker.answer_speech(number, now)
 
     def _signal_activity(self, kind: str) -> None:

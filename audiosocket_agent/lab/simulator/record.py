@@ -91,6 +91,10 @@ class SessionRecord:
     """Ids in toolCallCancellation."""
     tool_responses: list[dict[str, Any]] = field(default_factory=list)
     """Function responses as received, in camelCase, wanted or not."""
+    words: list[str] = field(default_factory=list)
+    """What was said to its end, line by line, filled in."""
+    usages: list[dict[str, Any]] = field(default_factory=list)
+    """usageMetadata as sent."""
     handles: list[str] = field(default_factory=list)
     """Resumption handles as sent."""
 

@@ -2,9 +2,10 @@
 
 import secrets
 from collections import OrderedDict
+from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from audiosocket_agent.lab.simulator.usage import Context
 
@@ -21,6 +22,8 @@ class Memory:
     context: Context = field(default_factory=Context)
     caller_turns: int = 0
     model_turns: int = 0
+    results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The last response of each tool that was used."""
 
 
 class Handles:
@@ -46,4 +49,4 @@ class Handles:
 
 
 def _copy(memory: Memory) -> Memory:
-    return Memory(copy(memory.context), memory.caller_turns, memory.model_turns)
+    return replace(memory, context=copy(memory.context), results=dict(memory.results))

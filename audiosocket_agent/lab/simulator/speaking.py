@@ -13,14 +13,15 @@ to close it.
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
-from audiosocket_agent.lab.simulator.behaviour import Behaviour, Speech, ToolStep
+from audiosocket_agent.lab.simulator.behaviour import Behaviour, Exchange, Line, Use
 from audiosocket_agent.lab.simulator.record import ModelTurn, SessionRecord, keep
+from audiosocket_agent.lab.simulator.results import fill, fill_text
 from audiosocket_agent.lab.simulator.resumption import Memory
 from audiosocket_agent.lab.simulator.setup import Setup
 from audiosocket_agent.lab.simulator.speech import (
@@ -39,15 +40,17 @@ WORDS_PER_PIECE_MS: Final = 1000
 """How much speech one outputTranscription covers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Something the model says, and the words of it."""
+@dataclass(slots=True)
+class Ask:
+    """Tools that are asked for in one breath, and what follows once all of them have answered."""
 
-    speech: Speech
-    words: str = ""
+    uses: tuple[Use, ...]
+    then: "Steps" = ()
+    unanswered: set[str] = field(default_factory=set)
+    """Ids of the calls."""
 
 
-Steps = Iterable[Line | ToolStep]
+Steps = Sequence[Line | Ask]
 Script = Generator[float, float, None]
 
 
@@ -68,6 +71,8 @@ class _Turn:
     ended_early: bool = False
     charged: bool = False
     """Its usage was sent."""
+    usage: Mapping[str, Any] | None = None
+    """What it is to be; None: counted."""
 
 
 class Speaker:
@@ -92,8 +97,12 @@ class Speaker:
         self._turn: _Turn | None = None
         self._next_turn: Callable[[float], None] | None = None
         """Starts the turn that waits for the end of this one."""
-        self._async_calls: dict[str, ToolStep] = {}
+        self._async_calls: dict[str, Ask] = {}
         """Calls that no turn waits for, and that will start one."""
+        self._names: dict[str, str] = {}
+        """Tools by the ids of calls that may still be answered."""
+        self._usages: deque[Mapping[str, Any]] = deque()
+        """Given for the turns of this exchange that are still to come."""
 
     @property
     def deadline(self) -> float:
@@ -111,44 +120,65 @@ class Speaker:
         """A text, or content that is complete, starts a turn in place of the one under way."""
 
         def steps() -> Steps:  # only then: a turn that is given up before it began greets nobody
-            if self._memory.model_turns == 0:
-                return [Line(self._behaviour.greeting, self._behaviour.greeting_words)]
-            return [Line(self._behaviour.reply, self._behaviour.reply_words)]
+            if self._memory.model_turns:
+                return [Line(self._behaviour.reply, self._behaviour.reply_words)]
+            if self._behaviour.opening is not None:
+                return self._given(self._behaviour.opening)
+            return [Line(self._behaviour.greeting, self._behaviour.greeting_words)]
 
         self._start(cause, steps, now)
 
     def answer_speech(self, number: int, now: float) -> None:
         """Caller turn `number` ended."""
-        steps: list[Line | ToolStep] = []
+
+        def steps() -> Steps:
+            exchange = self._behaviour.exchange(number)
+            return self._answer(number) if exchange is None else self._given(exchange)
+
+        self._start("speech", steps, now, when_idle=not self._setup.interruptible)
+
+    def _given(self, exchange: Exchange) -> Steps:
+        self._usages = deque(exchange.usage)
+        steps: Steps = ()
+        for step in reversed(exchange.steps):
+            if isinstance(step, Line):
+                steps = (step, *steps)
+            else:
+                steps = (Ask((step,) if isinstance(step, Use) else step, steps),)
+        return steps
+
+    def _answer(self, number: int) -> Steps:
+        steps: list[Line | Ask] = []
         for step in self._behaviour.tools:
             if step.turn == number:
                 if step.before is not None:
                     steps.append(Line(step.before))
-                steps.append(step)
-                if step.after is not None and self._setup.blocks(step.name):
-                    steps.append(Line(step.after))
-        if not steps:
-            steps = [Line(self._behaviour.reply, self._behaviour.reply_words)]
-        self._start("speech", lambda: steps, now, when_idle=not self._setup.interruptible)
+                after = [Line(step.after)] if step.after is not None else []
+                steps.append(Ask((Use(step.name, step.args),), after))
+        return steps or [Line(self._behaviour.reply, self._behaviour.reply_words)]
 
     def take_response(self, response: Mapping[str, Any], now: float) -> None:
         """A tool's response. One that nobody waits for any more is no offence: it was on its way
         when the call was cancelled."""
         call, turn = response.get("id", ""), self._turn
+        if (name := self._names.pop(call, None)) is not None:
+            self._memory.results[name] = response.get("response", {})
         if turn is not None and call in turn.awaited:
             turn.awaited.remove(call)
             if not turn.awaited:
                 turn.due = now
             return
-        step = self._async_calls.pop(call, None)
-        if step is None or step.after is None:
+        asked = self._async_calls.pop(call, None)
+        if asked is None:
             return
-        after = [Line(step.after)]
+        asked.unanswered.discard(call)
+        if asked.unanswered or not asked.then:
+            return
         match response.get("scheduling", "WHEN_IDLE"):
             case "INTERRUPT":
-                self._start("tool", lambda: after, now)
+                self._start("tool", lambda: asked.then, now)
             case "WHEN_IDLE":
-                self._start("tool", lambda: after, now, when_idle=True)
+                self._start("tool", lambda: asked.then, now, when_idle=True)
 
     def _start(
         self, cause: str, steps: Callable[[], Steps], now: float, *, when_idle: bool = False
@@ -177,7 +207,8 @@ class Speaker:
     def _perform(self, turn: _Turn, steps: Callable[[], Steps]) -> Script:
         """A model turn, from the end of thinking to turnComplete."""
         now = yield turn.due
-        script = list(steps())
+        script = deque(steps())
+        turn.usage = self._usages.popleft() if self._usages else None
         turn.number = number = self._memory.model_turns
         self._memory.model_turns += 1
         if self._behaviour.turn_fault("no-answer", number):
@@ -186,18 +217,20 @@ class Speaker:
         if self._setup.resumption:
             self._emit({"sessionResumptionUpdate": {"resumable": False}})
         if self._behaviour.turn_fault("empty-turn", number):
-            script, turn.ended_early = [], True
+            script, turn.ended_early = deque(), True
 
-        for index, step in enumerate(script):
-            is_last = index == len(script) - 1
+        while script:
+            step = script.popleft()
             if isinstance(step, Line):
-                now = yield from self._say(turn, step, now, merge=is_last and self._behaviour.merge)
+                merge = self._behaviour.merge and not script
+                now = yield from self._say(turn, step, now, merge=merge)
             else:
-                self._call(turn, step)
+                self._ask(turn, step)
                 if turn.awaited:
                     while turn.awaited:
                         now = yield math.inf
-                    if not is_last:
+                    script.extendleft(reversed(step.then))
+                    if script:
                         now = yield now + self._behaviour.think_seconds
             if turn.ended_early:
                 break
@@ -225,7 +258,8 @@ class Speaker:
             speed = SLOW_SPEED
 
         chunks = chunks_of(line.speech, behaviour.chunk_ms)
-        words = self._pieces(line.words, len(chunks))
+        spoken = fill_text(line.words, self._memory.results)
+        words = self._pieces(spoken, len(chunks))
         due = now
         for index, chunk in enumerate(chunks):
             if index and index == len(chunks) // 2:
@@ -242,6 +276,7 @@ class Speaker:
                 if index in words:
                     self._emit({"serverContent": {"outputTranscription": words[index]}})
             due += chunk.seconds / speed if speed else 0.0
+        keep(self._record.words, spoken)
         return now
 
     def _ends_in_the_middle(self, turn: _Turn, number: int, now: float) -> bool:
@@ -295,15 +330,21 @@ class Speaker:
         self._record.audio_sent_bytes += chunk.pcm_bytes
         turn.played_at = max(turn.played_at, now) + chunk.seconds
 
-    def _call(self, turn: _Turn, step: ToolStep) -> None:
-        call = f"call-{self._record.number}-{len(self._record.tool_calls)}"
-        body = {"id": call, "name": step.name, "args": dict(step.args)}
-        keep(self._record.tool_calls, body)
-        self._emit({"toolCall": {"functionCalls": [body]}})
-        if self._setup.blocks(step.name):
-            turn.awaited.add(call)
-        else:
-            self._async_calls[call] = step
+    def _ask(self, turn: _Turn, asked: Ask) -> None:
+        """One message for all of them. Where none blocks, nobody waits here for what follows."""
+        bodies = []
+        for use in asked.uses:
+            call = f"call-{self._record.number}-{len(self._record.tool_calls)}"
+            body = {"id": call, "name": use.name, "args": fill(use.args, self._memory.results)}
+            keep(self._record.tool_calls, body)
+            self._names[call] = use.name
+            bodies.append(body)
+            if self._setup.blocks(use.name):
+                turn.awaited.add(call)
+        self._emit({"toolCall": {"functionCalls": bodies}})
+        if not turn.awaited:
+            asked.unanswered = {body["id"] for body in bodies}
+            self._async_calls.update(dict.fromkeys(asked.unanswered, asked))
 
     # ---- its end ---------------------------------------------------------------------------
 
@@ -320,6 +361,7 @@ class Speaker:
             ids = sorted(turn.awaited)
             for call in ids:
                 keep(self._record.cancelled_calls, call)
+                self._names.pop(call, None)
             self._emit({"toolCallCancellation": {"ids": ids}})
         turn.record.interrupted = now
         if self._behaviour.merge:
@@ -340,7 +382,11 @@ class Speaker:
     def _charge(self, turn: _Turn) -> dict[str, Any]:
         turn.charged = True
         seconds = turn.record.audio_bytes / BYTES_PER_SECOND
-        return self._memory.context.charge_turn(seconds, vertex=self._setup.vertex)
+        usage = self._memory.context.charge_turn(seconds, vertex=self._setup.vertex)
+        if turn.usage is not None:
+            usage = dict(turn.usage)
+        keep(self._record.usages, usage)
+        return usage
 
     def _emit(self, message: Mapping[str, Any]) -> None:
         self._outbox.append(orjson.dumps(message))
@@ -349,7 +395,5 @@ class Speaker:
 def prepare(behaviour: Behaviour) -> None:
     """Load and resample what will be said, so that no reply waits for it. Raises OSError or
     ValueError for a file that cannot be used."""
-    lines = [behaviour.greeting, behaviour.reply]
-    lines += [line for step in behaviour.tools for line in (step.before, step.after) if line]
-    for line in lines:
+    for line in behaviour.lines:
         chunks_of(line, behaviour.chunk_ms)

@@ -1,0 +1,73 @@
+"""The gateway that text messages go through: one POST of a form, as Twilio's API has it.
+
+SmsGateway(client, "https://api.twilio.com/2010-04-01/Accounts/AC…/Messages.json",
+           "+911204567890", "AC…", "the token", country="91")
+"""
+
+import base64
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from audiosocket_agent.errors import ConfigError
+from audiosocket_agent.tools.hosts import is_loopback
+from audiosocket_agent.tools.http_client import HttpClient, HttpError, Request, Unanswered
+
+SEND_SECONDS: Final = 6.0
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_NATIONAL_DIGITS: Final = 10
+"""A number of more digits that begins with the country's has it already."""
+
+
+class SmsGateway:
+    """Sends text messages. Raises ConfigError for a URL that would carry them, or the password, in the
+    open.
+
+    `sender` is a number or a name that the gateway knows. `country` is the code of numbers that are
+    written without one; where it is "", these get no message.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        url: str,
+        sender: str,
+        user: str,
+        password: str,
+        *,
+        country: str = "",
+    ) -> None:
+        parts = urlsplit(url)
+        at_home = parts.scheme == "http" and is_loopback(parts.hostname or "")
+        if not parts.hostname or parts.username or (parts.scheme != "https" and not at_home):
+            raise ConfigError(
+                "the URL of the SMS gateway should be https://HOST/..., without a user"
+            )
+        self._client = client
+        self._url = url
+        self._sender = sender
+        self._country = country.removeprefix("+")
+        credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {credentials}"}
+
+    def address(self, number: str) -> str | None:
+        """A number as the gateway takes it (E.164); None where it cannot get a message."""
+        digits = re.sub(r"[ ().-]", "", number)
+        if digits.startswith("00"):
+            digits = f"+{digits[2:]}"
+        elif not digits.startswith("+") and self._country:
+            bare = digits.lstrip("0")
+            has_country = len(bare) > _NATIONAL_DIGITS and bare.startswith(self._country)
+            digits = f"+{bare}" if has_country else f"+{self._country}{bare}"
+        return digits if _E164.fullmatch(digits) else None
+
+    async def send(self, to: str, text: str) -> None:
+        """Send a message, once: a gateway knows no two as the same. Raises HttpError; Unanswered where
+        it may have been sent."""
+        form = {"To": to, "From": self._sender, "Body": text}
+        request = Request("POST", self._url, self._headers, {}, form=form)
+        status, _ = await self._client.fetch(request, attempts=1, timeout_s=SEND_SECONDS)
+        if status >= 500:
+            raise Unanswered(f"status {status}")
+        if not 200 <= status < 300:
+            raise HttpError(f"status {status}")

@@ -1,0 +1,161 @@
+"""What was said to the model and has not been answered, so that it can be said again.
+
+While there is a connection everything is sent at once and kept until the model acts on it; while there
+is none it is only kept. On a new connection all that is left goes out, in order: what the old one may
+not have had, and what came in between.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from audiosocket_agent.audio import SAMPLE_BYTES
+from audiosocket_agent.model.base import ToolCall
+
+AUDIO_S: Final = 5.0
+"""Of the caller. Who has been waiting for longer says it again."""
+MAX_MESSAGES: Final = 50
+"""Of everything else."""
+CHUNK_S: Final = 0.2
+"""What is said again goes in larger pieces: queues below count messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """s16le mono."""
+
+    pcm: bytes
+    rate_hz: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / (self.rate_hz * SAMPLE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPause:
+    """The caller's audio pauses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Something that is not the caller's speech."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    call: ToolCall
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Of the model's interrupted reply only so much was heard."""
+
+    ms: int
+
+
+Item = Audio | AudioPause | Text | ToolResult | Heard
+
+
+@dataclass(slots=True, repr=False)  # somebody's words
+class _Kept:
+    item: Item
+    sent: bool
+    seconds: float = 0.0  # of audio
+
+
+class Backlog:
+    """Of one call. Pure."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        """Pieces of the caller's audio that were given up before any model could have them."""
+        self._kept: deque[_Kept] = deque()
+        self._audio_s = 0.0
+        self._others = 0
+
+    def keep(self, item: Item, *, sent: bool) -> None:
+        """`sent`: a model may have it already."""
+        if sent and isinstance(item, ToolResult | Heard):
+            return  # of use to the connection it was meant for, and to no other
+        if isinstance(item, Audio):
+            seconds = item.seconds
+            self._kept.append(_Kept(item, sent, seconds))
+            self._audio_s += seconds
+            while self._audio_s > AUDIO_S:
+                self._drop_oldest(audio=True)
+        else:
+            self._kept.append(_Kept(item, sent))
+            self._others += 1
+            if self._others > MAX_MESSAGES:
+                self._drop_oldest(audio=False)
+
+    def answered(self) -> None:
+        """The model has begun to act on what it was sent."""
+        self._forget(lambda item: True)
+
+    def understood(self) -> None:
+        """What the caller was heard to say has come back in words."""
+        self._forget(lambda item: isinstance(item, Audio | AudioPause))
+
+    @property
+    def has_text(self) -> bool:
+        """There is something that the model will answer by itself."""
+        return any(isinstance(kept.item, Text | ToolResult) for kept in self._kept)
+
+    def again(self) -> Iterator[Item]:
+        """All of it, for a connection that has had none."""
+        for kept in self._kept:
+            kept.sent = False
+        return self.unsent()
+
+    def unsent(self) -> Iterator[Item]:
+        """What the present connection has not had, now sent; audio in larger pieces."""
+        waiting = [kept for kept in self._kept if not kept.sent]
+        for kept in waiting:
+            kept.sent = True
+        self._forget(lambda item: isinstance(item, ToolResult | Heard))
+        return _joined([kept.item for kept in waiting])
+
+    def _forget(self, which: Callable[[Item], bool]) -> None:
+        self._kept = deque(kept for kept in self._kept if not (kept.sent and which(kept.item)))
+        self._audio_s = sum(kept.seconds for kept in self._kept)
+        self._others = sum(not isinstance(kept.item, Audio) for kept in self._kept)
+
+    def _drop_oldest(self, *, audio: bool) -> None:
+        if isinstance(self._kept[0].item, Audio) is audio:
+            kept = self._kept.popleft()
+        else:
+            kept = next(kept for kept in self._kept if isinstance(kept.item, Audio) is audio)
+            self._kept.remove(kept)
+        self._audio_s -= kept.seconds
+        if audio:
+            self.dropped += not kept.sent
+        else:
+            self._others -= 1
+
+
+def _joined(items: list[Item]) -> Iterator[Item]:
+    pieces: list[Audio] = []
+    for item in items:
+        if pieces and not (
+            isinstance(item, Audio)
+            and item.rate_hz == pieces[0].rate_hz
+            and sum(piece.seconds for piece in pieces) < CHUNK_S
+        ):
+            yield _one(pieces)
+            pieces = []
+        if isinstance(item, Audio):
+            pieces.append(item)
+        else:
+            yield item
+    if pieces:
+        yield _one(pieces)
+
+
+def _one(pieces: list[Audio]) -> Audio:
+    return Audio(b"".join(piece.pcm for piece in pieces), pieces[0].rate_hz)

@@ -1,0 +1,41 @@
+"""What a ledger writes of what is said, and what it does not."""
+
+from typing import Any
+
+from audiosocket_agent.call.info import CallInfo
+from audiosocket_agent.ledger import Book, Ledger
+from audiosocket_agent.records.rows import Call, Row, ToolUse, Turn
+from audiosocket_agent.tools.audit import Used, UseOutcome
+
+NUMBER = "98765 43210"
+GIVEN = {"account": 9876543210, "months": 3, "note": ["call", NUMBER]}
+
+
+def written(**book: Any) -> list[Row]:
+    """The rows of a call in which a number is said in pieces, and a tool is given one."""
+    rows: list[Row] = []
+    ledger = Ledger(
+        Book(rows.append, text=True, **book), "a", "desk", CallInfo("5550100"), lambda: 0.0
+    )
+    ledger.answered()
+    for piece in ("It is 987", "65 4", "3210,", " thanks."):
+        ledger.said("caller", piece)
+    ledger.turn_ended()
+    ledger.tool_used(Used("a", 1, "get_bill", GIVEN, UseOutcome.OK, 5, "key"))
+    return rows
+
+
+def of(rows: list[Row]) -> tuple[str, Any, str]:
+    [call] = [row for row in rows if isinstance(row, Call)]
+    [turn] = [row for row in rows if isinstance(row, Turn)]
+    [use] = [row for row in rows if isinstance(row, ToolUse)]
+    return turn.text, use.arguments, call.caller
+
+
+def test_numbers_are_hidden_in_words_and_arguments_and_the_caller_stays() -> None:
+    hidden = {"account": "***10", "months": 3, "note": ["call", "***10"]}
+    assert of(written()) == ("It is ***10, thanks.", hidden, "5550100")
+
+
+def test_where_that_is_not_wanted_all_is_kept() -> None:
+    assert of(written(mask=False)) == (f"It is {NUMBER}, thanks.", GIVEN, "5550100")
