@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test demo cover evals bench check test-pbx fuzz install lock docs clean
+.PHONY: help setup run test demo cover evals bench bench-quick chaos soak hour check test-pbx fuzz release-check install lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,9 +32,14 @@ cover: $(VENV)/.dev ## The pure layers, every branch of them by their own tests
 evals: $(VENV)/.dev ## Scripted calls of the shipped agents, or of AGENT=npcl; with Gemini by EVALS_LIVE=1
 	@$(BIN)/python -m tests.evals $(AGENT)
 
-bench: $(VENV)/.dev ## What a caller notices, in milliseconds
+bench: $(VENV)/.dev ## What a caller notices, in milliseconds, and what 1 to 250 calls cost
+	@mkdir -p build
 	$(BIN)/python -m tests.bench.figures
 	$(BIN)/python -m tests.bench.announce
+	$(BIN)/python -m tests.bench.capacity --json build/capacity.json
+
+bench-quick: $(VENV)/.dev ## What calls cost, beside the leanest bridge there is, in a minute
+	$(BIN)/python -m tests.bench.capacity --path "8 kHz" --calls 10 50 --seconds 10
 
 check: $(VENV)/.dev ## ruff, mypy --strict, and the layers
 	$(BIN)/ruff check .
@@ -45,16 +50,31 @@ check: $(VENV)/.dev ## ruff, mypy --strict, and the layers
 test-pbx: $(VENV)/.dev ## Real Asterisk 22 with real callers (root, Debian)
 	tests/pbx/rootfs.sh
 	tests/deploy/packages.sh
-	$(BIN)/pytest -m pbx tests/pbx tests/deploy tests/records
+	$(BIN)/pytest -m pbx tests
+
+CALLS ?=
+chaos: $(VENV)/.dev ## Every fault there is, CALLS=5 calls each, judged at the caller's ear; WRITE=1 for the README
+	$(BIN)/python -m tests.chaos --calls $(or $(CALLS),5) $(if $(WRITE),--write) $(FAULT)
+
+MINUTES ?= 5
+soak: $(VENV)/.dev ## CALLS=20 calls at a time for MINUTES=5: slopes of memory, tasks and files
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) --calls $(or $(CALLS),20)
+
+hour: $(VENV)/.dev ## Connections that end: six of 12 s, or HOUR=1 with the whole hour
+	$(BIN)/python -m tests.chaos.hour $(if $(HOUR),--limit 600 --left 60)
 
 SECONDS ?= 60
-fuzz: $(VENV)/.fuzz ## Fuzz AudioSocket, AGI and AMI for SECONDS=60 each
-	@mkdir -p build/fuzz/wire build/fuzz/agi build/fuzz/ami
+fuzz: $(VENV)/.fuzz ## Fuzz AudioSocket, AGI, AMI and HTTP for SECONDS=60 each
+	@mkdir -p build/fuzz/wire build/fuzz/agi build/fuzz/ami build/fuzz/http
 	$(FUZZ)_wire.py -max_len=4096 $(FUZZED)/wire tests/fuzz/corpus/wire
 	$(FUZZ)_agi.py -max_len=4096 $(FUZZED)/agi tests/fuzz/corpus/agi
 	$(FUZZ)_ami.py -max_len=32768 $(FUZZED)/ami tests/fuzz/corpus/ami
+	$(FUZZ)_http.py -max_len=8192 $(FUZZED)/http tests/fuzz/corpus/http
 FUZZ := $(BIN)/python tests/fuzz/fuzz
 FUZZED = -max_total_time=$(SECONDS) -artifact_prefix=build/fuzz/ build/fuzz
+
+release-check: $(VENV)/.dev build/release-tools/.done ## Audit, licences, SBOM, lock files, contents of wheel and sdist (OFFLINE=1)
+	@$(BIN)/python -m tests.release
 
 install: ## Install venv, unit, configuration and user under DESTDIR and PREFIX
 	deploy/install.sh
@@ -66,6 +86,7 @@ lock: ## Renew the lock files (needs uv)
 	uv pip compile pyproject.toml --extra postgres --group build $(LOCK) -o requirements.lock
 	uv pip compile --group dev -c requirements.lock $(LOCK) -o tests/requirements.lock
 	uv pip compile --group fuzz $(LOCK) -o tests/fuzz/requirements.lock
+	uv pip compile --group release $(LOCK) -o tests/release.lock
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 clean: ## Remove what was built
@@ -88,4 +109,9 @@ $(VENV)/.dev: tests/requirements.lock $(VENV)/.runtime
 
 $(VENV)/.fuzz: tests/fuzz/requirements.lock $(VENV)/.dev
 	$(PIP) install --require-hashes -r tests/fuzz/requirements.lock
+	@touch $@
+
+build/release-tools/.done: tests/release.lock | $(VENV)/bin/python
+	$(PYTHON) -m venv build/release-tools
+	build/release-tools/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r $<
 	@touch $@

@@ -1,11 +1,19 @@
 """Addresses: whose they are, and how two hosts find each other. Nothing is sent to learn it."""
 
 import ipaddress
+import re
 import socket
+from collections.abc import Iterable
 from typing import Final
 
 WILDCARDS: Final = ("", "0.0.0.0", "::")
 """Hosts to listen on that nobody can dial."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK: Final[tuple[Network, ...]] = (
+    ipaddress.IPv4Network("127.0.0.0/8"),
+    ipaddress.IPv6Network("::1/128"),
+)
 
 _DISCARD: Final = 9  # any port would do
 
@@ -16,6 +24,30 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Networks and addresses between spaces or commas. Raises ValueError that names what is none."""
+    found: list[Network] = []
+    for word in re.split(r"[,\s]+", text.strip()) if text.strip() else ():
+        try:
+            found.append(ipaddress.ip_network(word))
+        except ValueError:
+            example = "as 10.1.2.3 or 10.1.2.0/24 is one"
+            raise ValueError(f"{word!r} is no address or network, {example}") from None
+    return tuple(found)
+
+
+def is_in(address: str, among: Iterable[Network]) -> bool:
+    """Whether an address belongs to one of the networks; an IPv4 address may come as IPv6. What is no
+    address belongs to none."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return any(ip in network for network in among)
 
 
 def is_ours(address: str) -> bool:

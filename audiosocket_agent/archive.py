@@ -14,7 +14,7 @@ from audiosocket_agent.errors import StartError
 from audiosocket_agent.ledger import Book
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.recall import keep_budget, recall
-from audiosocket_agent.records import erase
+from audiosocket_agent.records import erase, live
 from audiosocket_agent.records.costs import Budget, Prices
 from audiosocket_agent.records.errors import StoreError
 from audiosocket_agent.records.recorder import Recorder
@@ -22,9 +22,11 @@ from audiosocket_agent.records.rows import Lost
 from audiosocket_agent.records.store import Store
 from audiosocket_agent.records.writer import Writer
 from audiosocket_agent.settings import Settings
+from audiosocket_agent.survival import DEAD_S, Lives
 
 LOOK_SECONDS: Final = 1.0
 EXPIRE_SECONDS: Final = 6 * 3600.0
+STALE_SECONDS: Final = 60.0
 
 _log = log.get(__name__)
 
@@ -39,7 +41,9 @@ class Archive:
 
 
 @asynccontextmanager
-async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Archive]:
+async def archive(
+    settings: Settings, metrics: Metrics, *, takes_over: bool = False
+) -> AsyncIterator[Archive]:
     """The records, for as long as the block lasts. A database that is down holds nothing up: rows
     wait in a journal. Raises ConfigError for a URL or a price that is none, StartError for a database
     that cannot become ours."""
@@ -62,21 +66,25 @@ async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Archive
         Writer(store, config.journal_directory()) as writer,
         _recorder(settings, writer) as recorder,
     ):
+        text, mask = settings.records.transcripts, settings.records.mask
         book = Book(
             put=writer.put,
             model=model,
             instance=instance,
-            text=settings.records.transcripts,
-            mask=settings.records.mask,
+            text=text,
+            mask=mask,
             prices=prices,
             budget=budget,
             recall=recall(store),
             recorder=recorder,
+            lives=Lives(store, writer, instance, text, mask),
         )
-        writer.put(Lost(of=instance, before=began_at))
+        if not takes_over:  # where it does, the calls of the one before are still up
+            writer.put(Lost(of=instance, before=began_at))
         watchers = [
             asyncio.create_task(_watch(writer, recorder, metrics)),
             asyncio.create_task(_expire(store, settings.records.days)),
+            asyncio.create_task(_bury(store)),
             asyncio.create_task(keep_budget(store, budget)),
         ]
         try:  # no TaskGroup: what happens inside the block is not to come out as a group
@@ -114,6 +122,20 @@ async def _expire(store: Store, days: int) -> None:
             gone = await erase.expire(store, datetime.now(UTC) - timedelta(days=days))
             if gone.calls:
                 _log.info("old records deleted", calls=gone.calls)
+            if gone.stuck:
+                first, why = next(iter(gone.stuck.items()))
+                count = len(gone.stuck)
+                _log.warning("old recordings not deleted", count=count, first=first, reason=why)
         except StoreError as error:
             _log.warning("old records not deleted", reason=str(error))
         await asyncio.sleep(EXPIRE_SECONDS)
+
+
+async def _bury(store: Store) -> None:
+    """Forget what is kept of calls whose process is gone, and that nobody has taken up."""
+    while True:
+        try:
+            await live.forget_stale(store, datetime.now(UTC) - timedelta(seconds=DEAD_S))
+        except StoreError as error:
+            _log.warning("lost calls not forgotten", reason=str(error))
+        await asyncio.sleep(STALE_SECONDS)

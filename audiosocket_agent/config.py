@@ -20,7 +20,7 @@ from audiosocket_agent.errors import ConfigError
 from audiosocket_agent.settings import Settings, settings_list, value_of
 
 DEFAULT_FILE: Final = Path("/etc/audiosocket-agent/agent.toml")
-SECRET_FILES: Final = ("gemini_api_key", "ami_secret")
+SECRET_FILES: Final = tuple(its.variable.lower() for its in settings_list() if its.secret)
 """Beside the default file, each a credential."""
 INSTALLED_STATE: Final = Path("/var/lib/audiosocket-agent")
 """The unit's StateDirectory."""
@@ -60,6 +60,11 @@ def database_url(settings: Settings) -> str:
 def journal_directory() -> Path:
     """Where records wait for a database that is down."""
     return state_directory() / "journal"
+
+
+def phrases_directory() -> Path:
+    """Where phrases in the agents' voices are kept."""
+    return state_directory() / "phrases"
 
 
 def recordings_directory(settings: Settings) -> Path:

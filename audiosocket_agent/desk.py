@@ -6,9 +6,11 @@
                     AGENT_STATUS (OK, BUSY, DRAINING, ERROR), AGENT_ADDRESS, AGENT_RATE
     next?uuid=…     the agent is done with the caller, or a transfer was tried (status=DIALSTATUS)
                     AGENT_NEXT (transfer, fallback, hangup, again; after a briefing accept or refuse;
-                    empty: we know nothing), AGENT_TARGET, AGENT_BRIEFING, AGENT_REASON, AGENT_SUMMARY
+                    empty: we know nothing), AGENT_TARGET, AGENT_BRIEFING, AGENT_REASON,
+                    AGENT_SUMMARY; with again, AGENT_ADDRESS
 
-Neither waits for the model: a dialplan that asks is answered in milliseconds, whatever Google does.
+Neither waits for the model: a dialplan that asks is answered in milliseconds, whatever Google does. Of
+a call that another process had, which is dead, `next` looks in the records, 2 s at the most.
 """
 
 import uuid
@@ -18,6 +20,7 @@ from typing import Final
 from audiosocket_agent import log
 from audiosocket_agent.addresses import WILDCARDS, joined
 from audiosocket_agent.call.info import MAX_VARIABLE_CHARS, MAX_VARIABLES, VARIABLE, CallInfo
+from audiosocket_agent.call.next_step import Action, NextStep
 from audiosocket_agent.pbx.agi import Channel, Request, takes_every_rate
 from audiosocket_agent.server import Server
 
@@ -59,7 +62,9 @@ class Desk:
         call_id = _call_id(request)
         step = None
         if call_id is not None:
-            step = self._server.next_step(call_id, peer, request.query.get("status", ""))
+            step = await self._next(call_id, request.query.get("status", ""), peer)
+        if step is not None and step.action is Action.AGAIN:  # perhaps it was another's before
+            await channel.set_variables({"AGENT_ADDRESS": self.address(channel)})
         await channel.set_variables(
             {
                 "AGENT_TARGET": step.target if step else "",
@@ -69,6 +74,13 @@ class Desk:
                 "AGENT_NEXT": step.action.value if step else "",  # last: all the others are there
             }
         )
+
+    async def _next(self, call_id: uuid.UUID, status: str, peer: str) -> NextStep | None:
+        """Of a call that is up here, or was; or that a process before us, or beside us, has lost."""
+        step = None
+        if not self._server.knows(call_id):
+            step = await self._server.revive(call_id, peer, status)
+        return step or self._server.next_step(call_id, peer, status)
 
     def announce(self, call_id: uuid.UUID, request: Request, peer: str) -> str:
         """Register the call of a request; returns its AGENT_STATUS."""

@@ -6,7 +6,9 @@ just enough HTTP for Prometheus, a load balancer and curl: one GET per connectio
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from audiosocket_agent.errors import StartError
@@ -25,25 +27,33 @@ class HealthServer:
     def __init__(self, metrics: Metrics, not_ready: Callable[[], str]) -> None:
         self._metrics = metrics
         self._not_ready = not_ready
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._open = 0
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port (which differs where 0 was asked for). Raises StartError."""
+    async def start(self, host: str, port: int, sockets: Sequence[socket.socket] = ()) -> int:
+        """Listen, on `sockets` where some were handed over; returns the port (which differs where 0 was
+        asked for). Raises StartError."""
+        listen = partial(asyncio.start_server, self._serve, limit=HEAD_BYTES)
         try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=HEAD_BYTES)
+            self._servers = [await listen(sock=sock) for sock in sockets] or [
+                await listen(host, port)
+            ]
         except OSError as error:
             taken = (
                 "node_exporter also likes 9100: set METRICS_PORT=9101, or stop the other program"
             )
             raise StartError.listen("METRICS_PORT", host, port, error, taken) from None
-        bound: int = self._server.sockets[0].getsockname()[1]
+        bound: int = self._servers[0].sockets[0].getsockname()[1]
         return bound
+
+    def listening(self) -> list[int]:
+        """The descriptors of the sockets that listen."""
+        return [sock.fileno() for server in self._servers for sock in server.sockets]
 
     async def stop(self) -> None:
         """Stop listening; answers under way are finished by their connection's deadline."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1

@@ -12,15 +12,18 @@ from typing import Any, Final
 
 from audiosocket_agent import masking
 from audiosocket_agent.call.events import Outcome
-from audiosocket_agent.call.info import CallInfo
+from audiosocket_agent.call.info import CallInfo, is_telephone
 from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.records.costs import Bill, Budget, Prices
 from audiosocket_agent.records.recorder import Recorder, Tape
 from audiosocket_agent.records.rows import Call, Row, ToolUse, Turn, Usage
+from audiosocket_agent.survival import Lives, Past
 from audiosocket_agent.tools.audit import Used
 
 MAX_TURN_CHARS: Final = 8_000
 """Of one side's words in a row; a monologue of ten minutes."""
+REMEMBERED_DIGITS: Final = 7
+"""A shorter number is a desk's, and a word whoever's that hides theirs: many people's, each of them."""
 
 Put = Callable[[Row], None]
 
@@ -52,16 +55,25 @@ class Book:
     """None: no call is recorded."""
     mask: bool = True
     """Whether numbers and keys are hidden in what is said, and in what tools were given."""
+    lives: Lives | None = None
+    """None: no call survives this process."""
 
 
 BLANK: Final = Book()
 
 
 class Ledger:
-    """Entries of one call that begins now; `clock` is its own."""
+    """Entries of one call that begins now, or goes on after another process had it; `clock` is its
+    own."""
 
     def __init__(
-        self, book: Book, call_id: str, agent: str, info: CallInfo, clock: Callable[[], float]
+        self,
+        book: Book,
+        call_id: str,
+        agent: str,
+        info: CallInfo,
+        clock: Callable[[], float],
+        past: Past | None = None,
     ) -> None:
         self._put = book.put
         self._text = book.text
@@ -84,14 +96,32 @@ class Ledger:
             "model": book.model,
             "instance": book.instance,
         }
+        self._models: list[str] = []  # that have answered, in their order
         self._answered_at: datetime | None = None
-        self._turns = 0
+        self.turns = 0
+        """Of both sides, as far as they are complete."""
         self._speaker = ""  # of the turn under way
         self._words = ""
         self._start_s = 0.0
         self._heard_ms: int | None = None
         self._latency_ms: int | None = None
         self._interrupted = False
+        if past is not None:
+            self._go_on(past)
+
+    def _go_on(self, past: Past) -> None:
+        self._zero -= (self.began_at - past.began_at).total_seconds()
+        self.began_at = past.began_at
+        self._answered_at = past.left.answered_at
+        self.turns = past.left.turns
+        self._bill.usd = past.left.usd
+        if self._answered_at is not None:
+            self._put(self._row())
+
+    @property
+    def answered_at(self) -> datetime | None:
+        """When somebody was first connected."""
+        return self._answered_at
 
     def answered(self) -> None:
         """Somebody is connected."""
@@ -111,7 +141,7 @@ class Ledger:
         """Words of the caller or the agent, in whatever pieces they come."""
         if speaker != self._speaker:
             self.turn_ended()
-            self._speaker, self._start_s = speaker, self._elapsed()
+            self._speaker, self._start_s = speaker, self.elapsed()
         self._words = (self._words + words)[:MAX_TURN_CHARS]
 
     def replied(self, latency_s: float) -> None:
@@ -126,14 +156,14 @@ class Ledger:
         """Whoever was speaking has finished."""
         if not self._speaker:
             return
-        self._turns += 1
+        self.turns += 1
         agents = self._speaker == "agent"
         self._put(
             Turn(
                 call_id=self._call["id"],
-                n=self._turns,
+                n=self.turns,
                 speaker=self._speaker,
-                text=self._kept_words(),
+                text=self._kept(self._words),
                 start_s=round(self._start_s, 3),
                 heard_ms=self._heard_ms if agents else None,
                 latency_ms=self._latency_ms if agents else None,
@@ -145,16 +175,19 @@ class Ledger:
             self._heard_ms = self._latency_ms = None
             self._interrupted = False
 
-    def used(self, tokens: Mapping[tuple[str, str], int]) -> Decimal:
-        """Tokens, by direction and modality, as the model counts them for a turn; returns what they
-        cost, as far as they have a price."""
+    def used(self, tokens: Mapping[tuple[str, str], int], model: str = "") -> Decimal:
+        """Tokens, by direction and modality, as `model` (empty: the book's) counts them for a turn;
+        returns what they cost, as far as they have a price."""
         before = self._bill.usd
-        costs = self._bill.add(tokens)
+        costs = self._bill.add(tokens, model)
+        if model and model not in self._models:
+            self._models.append(model)
+            self._call["model"] = ", ".join(self._models)
         for (direction, modality), count in tokens.items():
             self._put(
                 Usage(
                     call_id=self._call["id"],
-                    turn=self._turns,
+                    turn=self.turns,
                     direction=direction,
                     modality=modality,
                     tokens=count,
@@ -172,9 +205,11 @@ class Ledger:
         return self._bill.usd
 
     async def recall(self, days: int) -> Mapping[str, Any]:
-        """What earlier calls have left of this caller; nothing where that is not wanted."""
+        """What earlier calls have left of this caller; nothing where that is not wanted, or where
+        others would be known by the same."""
         caller = self._call["caller"]
-        return await self._recall(caller, days) if days and caller else {}
+        known = is_telephone(caller, REMEMBERED_DIGITS)
+        return await self._recall(caller, days) if days and known else {}
 
     def tool_used(self, used: Used) -> None:
         """A tool was used; secrets are masked already."""
@@ -190,8 +225,10 @@ class Ledger:
             )
         )
 
-    def ended(self, outcome: Outcome, summary: Summary, transferred_to: str) -> None:
-        """The call is over; the last entry."""
+    def ended(
+        self, outcome: Outcome, summary: Summary, transferred_to: str, reason: str = ""
+    ) -> None:
+        """The call is over; the last entry. `reason`: the agent's words about why."""
         self.turn_ended()
         fields = summary.fields()
         self._put(
@@ -199,6 +236,7 @@ class Ledger:
                 ended_at=self._now(),
                 outcome=outcome.value,
                 transferred_to=transferred_to,
+                reason=self._kept(reason),
                 turns=fields["turns"],
                 barge_ins=fields["barge_ins"],
                 greeting_s=fields["greeting_s"],
@@ -210,12 +248,18 @@ class Ledger:
             )
         )
 
-    def _kept_words(self) -> str:
-        """Of a turn that is complete: a number comes in pieces."""
-        words = self._words.strip() if self._text else ""
+    def _kept(self, words: str) -> str:
+        """Of what was said, once it is complete: a number comes in pieces."""
+        words = words.strip() if self._text else ""
         return masking.spoken(words) if self._mask else words
 
     def _kept_arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a tool was given is what was said; without that, what was given at all."""
+        if not self._text:
+            return {
+                name: f"{len(value)} characters" if isinstance(value, str) else masking.HIDDEN
+                for name, value in arguments.items()
+            }
         if not self._mask:
             return arguments
         kept: dict[str, Any] = masking.within(arguments, masking.spoken, numbers=True)
@@ -230,8 +274,9 @@ class Ledger:
         }
         return Call(**row)  # type: ignore[arg-type]
 
-    def _elapsed(self) -> float:
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
         return self._clock() - self._zero
 
     def _now(self) -> datetime:
-        return self.began_at + timedelta(seconds=self._elapsed())
+        return self.began_at + timedelta(seconds=self.elapsed())

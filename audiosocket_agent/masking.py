@@ -19,7 +19,7 @@ sum of seven digits without cents, and the number of a ticket, which is in the t
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 HIDDEN: Final = "***"
@@ -52,6 +52,11 @@ def logged(text: str) -> str:
 def piece(text: str) -> str:
     """A piece of what is being said, whose number may have begun in another: without any digit."""
     return _RUN.sub(HIDDEN, _KEYS.sub(HIDDEN, text))
+
+
+def longest(text: str) -> int:
+    """How many digits the longest number of a text has, as it is written or said."""
+    return max((_count(_ONE.findall(run[0])) for run in _RUN.finditer(text)), default=0)
 
 
 def within(value: Any, mask: Mask, *, numbers: bool = False, depth: int = MAX_DEPTH) -> Any:
@@ -145,10 +150,14 @@ def _without(text: str, tokens: bool) -> str:
     return _RUN.sub(_hidden, text)
 
 
+def _count(items: Iterable[str]) -> int:
+    return sum(_DIGITS_OF.get(item.lower(), 1) for item in items)
+
+
 def _hidden(run: re.Match[str]) -> str:
     """What is left of a run of digits."""
     items = _ONE.findall(run[0])
-    if sum(_DIGITS_OF.get(item.lower(), 1) for item in items) < MIN_DIGITS:
+    if _count(items) < MIN_DIGITS:
         return run[0]
     if all(item.isdecimal() for item in items):
         return HIDDEN + "".join(items[-KEPT_DIGITS:])

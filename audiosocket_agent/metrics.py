@@ -25,6 +25,7 @@ _LATENCY: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
 _BARGE_IN: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 _LAG: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 _CALL: Final = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+_WAIT: Final = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
 _CONNECT: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -42,13 +43,16 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(PREFIX + name, text, labels, registry=self.registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(PREFIX + name, text, buckets=buckets, registry=self.registry)
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
 
         self.calls_active = gauge("calls_active", "Calls that are up now.")
         self.calls = counter("calls_total", "Calls that ended, by why they did.", "outcome")
         self.calls_rejected = counter(
             "calls_rejected_total", "Connections that did not become a call, by reason.", "reason"
+        )
+        self.calls_revived = counter(
+            "calls_revived_total", "Calls that went on after the process that had them was killed."
         )
         self.call_duration = histogram(
             "call_duration_seconds", "From accept to the end of the call.", _CALL
@@ -98,6 +102,18 @@ class Metrics:
         self.model_stalls = counter(
             "model_stalls_total", "Times the model's audio ran dry inside a reply."
         )
+        self.model_faults = counter(
+            "model_faults_total",
+            "Times a connected model did not do its part, as far as a caller could hear, by how.",
+            "fault",
+        )
+        self.model_waits = histogram(
+            "model_waits_seconds",
+            "How long callers waited for a model at fault until it was heard again, by the fault.",
+            _WAIT,
+            "fault",
+        )
+        self.fillers = counter("fillers_total", "Short sounds played to callers who waited.")
         self.tokens = counter(
             "tokens_total", "Tokens as counted by the model.", "direction", "modality"
         )
@@ -119,7 +135,7 @@ class Metrics:
             "Audio that is in no recording: the disk was too slow, or did not take it.",
         )
         self.loop_lag = histogram(
-            "loop_lag_seconds", "How late the event loop ran a timer, once a second.", _LAG
+            "loop_lag_seconds", "How late the event loop ran a timer, ten times a second.", _LAG
         )
         self.build_info = gauge("build_info", "Version and model; always 1.", "version", "model")
         self.received_by_kind = {

@@ -7,12 +7,16 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
+from audiosocket_agent.audio.endpointing import Endpointing
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call import language
 from audiosocket_agent.call.info import CallInfo
 from audiosocket_agent.call.keys import Key, KeyAction
 from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.call.next_step import Target
+from audiosocket_agent.call.turns import TurnMode
+from audiosocket_agent.call.watchdog import Patience
+from audiosocket_agent.sounds import Sounds, Tones
 from audiosocket_agent.tools.registry import Registry
 
 BRIEFING_S: Final = 60.0
@@ -29,7 +33,11 @@ class Plan:
     greeting: str
     detector: Callable[[int], SpeechDetector]
     """Makes the detector for a rate."""
-    tools: Registry = field(default_factory=Registry)
+    turn_mode: TurnMode = TurnMode.SERVER
+    endpointing: Callable[[], Endpointing] = Endpointing
+    """Finds the caller's turns, where they are found here."""
+    tools: Callable[[], Registry] = Registry
+    """Those there are now; a call asks once, when it begins."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """Humans, by name."""
     keys: Mapping[str, Key] = field(default_factory=dict)
@@ -55,6 +63,10 @@ class Plan:
     """By language, or "" for all: what is said first, word for word, because the call is recorded."""
     memory_days: int = 0
     """How long a caller's last call is remembered."""
+    patience: Patience = Patience()  # noqa: RUF009 - frozen
+    """With the model."""
+    sounds: Sounds = field(default_factory=Tones)
+    """For a caller who waits for the model."""
     briefing: bool = False
     """It is not a caller who is spoken with, but the human who is to take one over."""
 
@@ -98,6 +110,12 @@ BRIEFING: Final = (
 BRIEFING_BEGINS: Final = "The colleague has answered. Tell them."
 BRIEFING_KEYS: Final = {"1": Key(KeyAction.ACCEPT), "2": Key(KeyAction.REFUSE)}
 
+BACK: Final = (
+    "(The line was cut off for some seconds, and the caller has heard nothing meanwhile. Say in a few "
+    "words that you are back, and go on where you were. Do not greet again.)"
+)
+"""What the model is told when a call goes on in another process."""
+
 TRANSFER_FAILED: Final = (
     "(The transfer came to nothing: {}. The caller is back with you: say so and go on with them.)"
 )
@@ -135,13 +153,14 @@ def briefing(plan: Plan, target: Target, reason: str, info: CallInfo) -> Plan:
         limits=replace(plan.limits, max_duration_s=BRIEFING_S, ring_s=plan.limits.held_s),
         instructions=BRIEFING.format(_data(known)),
         greeting=BRIEFING_BEGINS,
-        tools=Registry(),
+        tools=Registry,
         targets={},
         keys=BRIEFING_KEYS,
         sees=(),
         recording="",
         notices={},
         memory_days=0,
+        sounds=Tones(),  # phrases are for callers
         briefing=True,
     )
 

@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from audiosocket_agent import log
 from audiosocket_agent.ledger import Recall
+from audiosocket_agent.localtime import HERE
 from audiosocket_agent.records import listing
 from audiosocket_agent.records.costs import Budget
 from audiosocket_agent.records.errors import StoreError
 from audiosocket_agent.records.listing import Which
+from audiosocket_agent.records.rows import OPEN
 from audiosocket_agent.records.store import Store
 
 RECALL_SECONDS: Final = 0.3
@@ -19,14 +21,15 @@ RECALL_SECONDS: Final = 0.3
 CALLS: Final = 3
 TICKETS: Final = 3
 SUBJECT_CHARS: Final = 120
+REASON_CHARS: Final = 240
 BUDGET_SECONDS: Final = 30.0
 
 _log = log.get(__name__)
 
 
 def recall(store: Store) -> Recall:
-    """Looks callers up. What it finds is data for a model: the last call that has ended, how, and the
-    tickets of that number."""
+    """Looks callers up. What it finds is data for a model: the last call that has ended, how and why,
+    and the open tickets of that number."""
     return partial(_recall, store)
 
 
@@ -35,7 +38,7 @@ async def _recall(store: Store, caller: str, days: int) -> Mapping[str, Any]:
     try:
         async with asyncio.timeout(RECALL_SECONDS):
             calls = await listing.calls(store, Which(since=since, caller=caller), limit=CALLS)
-            tickets = await listing.tickets(store, caller=caller, limit=TICKETS)
+            tickets = await listing.tickets(store, status=OPEN, caller=caller, limit=TICKETS)
     except (TimeoutError, StoreError) as error:
         _log.warning("caller not looked up", reason=str(error) or "it took too long")
         return {}
@@ -46,6 +49,7 @@ async def _recall(store: Store, caller: str, days: int) -> Mapping[str, Any]:
     return {
         "last_call": last.started_at.date().isoformat(),
         "it_ended_with": last.transferred_to or last.outcome,
+        **({"reason": last.reason[:REASON_CHARS]} if last.reason else {}),
         "tickets": [
             {
                 "number": ticket.number,
@@ -63,7 +67,7 @@ async def _recall(store: Store, caller: str, days: int) -> Mapping[str, Any]:
 async def keep_budget(store: Store, budget: Budget) -> None:
     """What was spent today, also by those who share the database and by a process before this one."""
     while True:
-        now = datetime.now().astimezone()
+        now = datetime.now(HERE)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         try:
             spent = await listing.spent(store, midnight)

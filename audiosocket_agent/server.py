@@ -5,31 +5,37 @@ another. This is the one place where whatever a call did wrong ends up, once per
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from audiosocket_agent import __version__, log
-from audiosocket_agent.addresses import same_host
+from audiosocket_agent.addresses import LOOPBACK, Network, same_host
+from audiosocket_agent.arrival import Arrival
 from audiosocket_agent.briefing import Briefings
 from audiosocket_agent.call import language
 from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.call.info import NOTHING_KNOWN, CallInfo, Direction
-from audiosocket_agent.call.next_step import GONE, Action, NextStep, after_transfer
+from audiosocket_agent.call.next_step import GONE, Action, NextStep, after_loss, after_transfer
+from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.clock import Ticker, monotonic
 from audiosocket_agent.errors import PeerError, StartError
 from audiosocket_agent.health import HealthServer
 from audiosocket_agent.ledger import BLANK, Book, Ledger
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
+from audiosocket_agent.overload import Overload
 from audiosocket_agent.pbx.audiosocket import Leg, LegListener
+from audiosocket_agent.pbx.gate import CONNECTS_PER_SECOND, Gate, Seldom
 from audiosocket_agent.plan import Plan, briefing
 from audiosocket_agent.session import Session
+from audiosocket_agent.survival import CLAIM_S, LOOK_S, MAX_LIVES, Life, Lives, Past
 
 BACKLOG: Final = 128
 ENDED_CALLS_KEPT: Final = 1000
@@ -38,12 +44,32 @@ ENDED_CALLS_KEPT: Final = 1000
 POLITE_SECONDS: Final = 15.0
 """What calls get to end in after the drain: last words (10 s), the phone's tail, the socket."""
 
+RETURN_SECONDS: Final = 10.0
+"""How long the caller of a call that goes on after another process is waited for: their dialplan has
+just asked."""
+MAX_LOOKUPS: Final = 20
+"""Connections at a time whose calls are looked up; of further ones only what is in memory is known."""
+
+BEAT_SECONDS: Final = 1.0
+"""How often the watchdog is told, and the process weighed (10 us)."""
+
 _log = log.get(__name__)
+
+
+class Elsewhere(Protocol):
+    """Another process of ours, whose calls may come to this one's port."""
+
+    def has(self, call_id: uuid.UUID) -> bool:
+        """Whether it has that call, or had it."""
+
+    def take_leg(self, leg: Leg) -> None:
+        """Give it the connection."""
 
 
 class Server:
     """One process's calls. `plans` are the agents by name; `default` is who answers where the dialplan
-    names nobody. `max_calls` bounds the calls; further ones go back to the dialplan at once."""
+    names nobody. `max_calls` bounds the calls; further ones go back to the dialplan at once, and so
+    they do in `overload`. `allow`: where connections may come from."""
 
     def __init__(
         self,
@@ -55,10 +81,19 @@ class Server:
         max_calls: int,
         downlink_rate_hz: int = 0,
         registered_only: bool = False,
+        allow: Iterable[Network] = LOOPBACK,
+        connects_per_second: float = CONNECTS_PER_SECOND,
+        overload: Overload | None = None,
         book: Book = BLANK,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._clock = clock
+        self.gate: Gate[Leg] = Gate(allow, per_second=connects_per_second)
+        self.overload = overload or Overload()
+        self.elsewhere: Elsewhere | None = None
+        self.began: Callable[[uuid.UUID], None] | None = None
+        """Told of each call that begins."""
+        self._seldom = Seldom()
         self._model = model
         self.plans = plans
         self._default = default
@@ -68,9 +103,10 @@ class Server:
         self._registered_only = registered_only
         self._book = book
         self._ticker = Ticker(clock)
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._sessions: dict[uuid.UUID, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
         self._announced_by: dict[uuid.UUID, str] = {}  # host that registered it
         self._briefings = Briefings()
         self._ended_calls: OrderedDict[uuid.UUID, NextStep] = OrderedDict()
@@ -95,6 +131,8 @@ class Server:
             return "draining"
         if self._book.budget.is_spent(datetime.now().astimezone()):
             return "budget"
+        if reason := self.overload.reason:
+            return reason
         return "full" if self.calls >= self.max_calls else ""
 
     # -- what the dialplan asks ----------------------------------------------------------------
@@ -126,8 +164,7 @@ class Server:
             return "DRAINING" if self.draining else "BUSY"
         wait_s = (plan.limits.ring_s if ring_s is None else ring_s) + rings_first_s
         plan = replace(plan, limits=replace(plan.limits, ring_s=wait_s))
-        self._begin(call_id, plan, info).downlink_rate_hz = downlink_rate_hz
-        self._announced_by[call_id] = peer
+        self._begin(call_id, plan, info, peer).downlink_rate_hz = downlink_rate_hz
         return "OK"
 
     def next_step(self, call_id: uuid.UUID, peer: str, status: str = "") -> NextStep | None:
@@ -155,8 +192,59 @@ class Server:
         session = self._sessions.get(call_id)
         if session is not None and session.held:
             session.transfer_ended(self._briefings.outcome(call_id, "HANGUP"))
-        elif session is not None and not session.answered:
+        elif session is not None and not session.connected:
             session.end(Outcome.ABANDONED)
+
+    # -- calls of a process that is dead -------------------------------------------------------
+
+    def knows(self, call_id: uuid.UUID) -> bool:
+        """Whether the call is, or was, one of this process."""
+        return call_id in self._sessions or call_id in self._ended_calls
+
+    async def revive(self, call_id: uuid.UUID, peer: str, status: str = "") -> NextStep | None:
+        """What is to become of a caller whose call another process had, which is dead; None where
+        nothing is known of it. `status` as for `next_step`. The call may be up here when this
+        returns."""
+        if self._book.lives is None or self.draining:
+            return None
+        if self.elsewhere is not None and self.elsewhere.has(call_id):
+            return None
+        past = await self._book.lives.take_up(str(call_id), peer, CLAIM_S)
+        return self._go_on(call_id, past, peer, status) if past else None
+
+    def _go_on(self, call_id: uuid.UUID, past: Past, peer: str, status: str = "") -> NextStep:
+        plan = self.plans.get(past.left.agent)
+        over = after_loss(past.left.outcome, status, can_go_on=self._can_go_on(plan, past))
+        if over is not None:
+            return self._bury(call_id, past, *over)
+        assert plan is not None
+        _log.info("call taken up", call=str(call_id), life=past.life, silent_s=past.silent_s)
+        self._metrics.calls_revived.inc()
+        so_far_s = (datetime.now().astimezone() - past.began_at).total_seconds()
+        left_s = max(1.0, plan.limits.max_duration_s - so_far_s)
+        limits = replace(plan.limits, ring_s=RETURN_SECONDS, max_duration_s=left_s)
+        session = self._begin(call_id, replace(plan, limits=limits), past.caller, peer, past)
+        step = self.next_step(call_id, peer, status) if session.held else None
+        return step or NextStep(Action.AGAIN, reason="interrupted")
+
+    def _can_go_on(self, plan: Plan | None, past: Past) -> bool:
+        if plan is None or past.life > MAX_LIVES or self.not_ready():
+            return False
+        return past.left.outcome is not Outcome.TRANSFERRED or past.left.target in plan.targets
+
+    def _bury(self, call_id: uuid.UUID, past: Past, outcome: Outcome, step: NextStep) -> NextStep:
+        """End the call of a process that is dead, in its record too."""
+        ledger = Ledger(self._book, str(call_id), past.left.agent, past.caller, self._clock, past)
+        to, reason = "", ""
+        if outcome is Outcome.TRANSFERRED:
+            to, reason = past.left.target, past.left.reason
+        ledger.ended(outcome, Summary.restored(past.left.summary), to, reason)
+        if self._book.lives is not None:
+            self._book.lives.bury(str(call_id), past)
+        self._metrics.calls.labels(outcome.value).inc()
+        _log.info("call ended", call=str(call_id), outcome=outcome.value, life=past.life)
+        self._remember(call_id, step)
+        return step
 
     def _with_briefing(
         self, call_id: uuid.UUID, session: Session, step: NextStep, peer: str
@@ -169,9 +257,8 @@ class Server:
         briefing_id = uuid.uuid4()
         plan = briefing(session.plan, *session.transferring, session.info)
         info = replace(session.info, direction=Direction.BRIEFING)
-        human = self._begin(briefing_id, plan, info)
+        human = self._begin(briefing_id, plan, info, self._announced_by.get(call_id, peer))
         human.downlink_rate_hz = session.downlink_rate_hz
-        self._announced_by[briefing_id] = self._announced_by.get(call_id, peer)
         self._briefings.begin(call_id, session, briefing_id, human)
         return replace(step, briefing=str(briefing_id))
 
@@ -185,19 +272,43 @@ class Server:
         """All calls that are up, the oldest first."""
         return list(self._sessions.values())
 
-    async def listen(self, host: str, port: int) -> int:
-        """Accept AudioSocket connections; returns the port. Raises StartError."""
+    def call_ids(self) -> list[uuid.UUID]:
+        """Calls that are up, and those of which the dialplan may still ask."""
+        return [*self._sessions, *self._ended_calls]
+
+    async def listen(self, host: str, port: int, sockets: Sequence[socket.socket] = ()) -> int:
+        """Accept AudioSocket connections, on `sockets` where some were handed over; returns the port.
+        Raises StartError."""
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(self._leg, host, port, backlog=BACKLOG)
+            self._listeners = [
+                await loop.create_server(self._leg, sock=sock, backlog=BACKLOG) for sock in sockets
+            ] or [await loop.create_server(self._leg, host, port, backlog=BACKLOG)]
         except OSError as error:
             taken = "is another audiosocket-agent running? Set AUDIOSOCKET_PORT, or stop it"
             raise StartError.listen("AUDIOSOCKET_PORT", host, port, error, taken) from None
-        bound: int = self._listener.sockets[0].getsockname()[1]
+        bound: int = self._listeners[0].sockets[0].getsockname()[1]
         return bound
+
+    def listening(self) -> list[int]:
+        """The descriptors of the sockets that listen."""
+        return [sock.fileno() for server in self._listeners for sock in server.sockets]
+
+    def stop_listening(self) -> None:
+        """Accept no more; connections that are there go on."""
+        for listener in self._listeners:
+            listener.close()
+
+    async def adopt(self, sock: socket.socket, said: bytes) -> None:
+        """Go on with a connection that another process has accepted, and read `said` from."""
+        with contextlib.suppress(OSError):  # it may be over
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: self._leg(said), sock)
 
     async def drain(self, timeout_s: float, hurry: asyncio.Event) -> None:
         """No new calls; running ones get `timeout_s`, or until `hurry`, and then end politely."""
+        if self._arriving:  # who has said who they are was here before
+            await asyncio.wait(self._arriving, timeout=LOOK_S)
         self.draining = True
         _log.info("draining", calls=self.calls, timeout_s=timeout_s)
         waits = [asyncio.ensure_future(self.idle()), asyncio.ensure_future(hurry.wait())]
@@ -217,10 +328,9 @@ class Server:
 
     async def stop(self) -> None:
         """Close everything; calls still up are cut off."""
-        if self._listener is not None:
-            self._listener.close()
+        self.stop_listening()
         await asyncio.sleep(0)  # a call accepted just now has begun, so that it can end
-        tasks = list(self._tasks)
+        tasks = [*self._arriving, *self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -229,16 +339,66 @@ class Server:
 
     # -- connections ---------------------------------------------------------------------------
 
-    def _leg(self) -> Leg:
+    def _leg(self, said: bytes = b"") -> Leg:
         return Leg(
             self._ticker,
+            admitted=self._pass_the_gate,
             identified=self._admit,
             lost=self._lost,
+            said=said,
             downlink_rate_hz=self._downlink_rate_hz,
             clock=self._clock,
         )
 
+    def _pass_the_gate(self, leg: Leg) -> bool:
+        if reason := self.gate.refusal(leg.peer, self._clock()):
+            self.turned_away(leg.peer, reason)
+            return False
+        if pushed := self.gate.enter(leg, leg.peer):
+            pushed.refuse(PeerError("pushed_out", "others came before it said who it is"))
+        return True
+
+    def turned_away(self, peer: str, reason: str) -> None:
+        """A connection was closed at once, here or at another port."""
+        self._metrics.calls_rejected.labels(reason).inc()
+        if self._seldom.is_time((peer, reason), self._clock()):
+            _log.warning("connections closed at once", peer=peer, reason=reason)
+
     def _admit(self, leg: Leg, call_id: uuid.UUID) -> LegListener | None:
+        self.gate.leave(leg)
+        session = self._sessions.get(call_id)
+        if session is None and self.elsewhere is not None and self.elsewhere.has(call_id):
+            self.elsewhere.take_leg(leg)
+            return None
+        lives = self._book.lives
+        if lives is None or self.knows(call_id) or len(self._arriving) >= MAX_LOOKUPS:
+            return self._admit_known(leg, call_id)
+        arrival = Arrival()
+        task = asyncio.get_running_loop().create_task(self._arrive(leg, call_id, arrival, lives))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+        return arrival
+
+    async def _arrive(self, leg: Leg, call_id: uuid.UUID, arrival: Arrival, lives: Lives) -> None:
+        """A call that this process knows nothing of has come: another one may have had it."""
+        try:
+            past = None
+            if not self.draining:
+                past = await lives.take_up(str(call_id), leg.peer, LOOK_S)
+            if past is not None:
+                self._go_on(call_id, past, leg.peer, "HANGUP" if arrival.gone else "")
+            if arrival.gone:
+                return
+            session = self._admit_known(leg, call_id)
+            if session is None:
+                leg.hang_up()
+            else:
+                arrival.settle(session)
+        except Exception:  # noqa: BLE001 - a fault of ours: it ends this connection alone
+            _log.exception("call failed", call=str(call_id))
+            leg.close()
+
+    def _admit_known(self, leg: Leg, call_id: uuid.UUID) -> Session | None:
         session = self._sessions.get(call_id)
         reason = self._refusal(leg, call_id, session)
         if not reason:
@@ -261,17 +421,36 @@ class Server:
             return "unknown_uuid"
         return self.not_ready()
 
-    def _begin(self, call_id: uuid.UUID, plan: Plan, info: CallInfo) -> Session:
+    def _begin(
+        self,
+        call_id: uuid.UUID,
+        plan: Plan,
+        info: CallInfo,
+        peer: str = "",
+        past: Past | None = None,
+    ) -> Session:
+        """A call that was announced by `peer`, or comes as it is; or goes on."""
         speaks = language.start(plan.languages, info.language)
         info = replace(info, language=speaks)
-        ledger = Ledger(self._book, str(call_id), plan.name, info, self._clock)
-        session = Session(call_id, self._model, plan, info, self._metrics, self._clock, ledger)
+        book, clock = self._book, self._clock
+        ledger = Ledger(book, str(call_id), plan.name, info, clock, past)
+        if book.lives is None or plan.briefing:  # whoever is being briefed takes the call then
+            life = Life()
+        else:
+            life = book.lives.begin(str(call_id), info, ledger.began_at, past)
+        session = Session(
+            call_id, self._model, plan, info, self._metrics, clock, ledger, life, past
+        )
+        if peer:
+            self._announced_by[call_id] = session.peer = peer
         task = asyncio.get_running_loop().create_task(self._run(session, call_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._sessions[call_id] = session
         self._idle.clear()
         self._metrics.calls_active.set(self.calls)
+        if self.began is not None:
+            self.began(call_id)
         return session
 
     async def _run(self, session: Session, call_id: uuid.UUID) -> None:
@@ -286,16 +465,20 @@ class Server:
         del self._sessions[call_id]
         self._announced_by.pop(call_id, None)
         if session.next_step is not None:
-            self._ended_calls[call_id] = session.next_step
-            while len(self._ended_calls) > ENDED_CALLS_KEPT:
-                self._ended_calls.popitem(last=False)
+            self._remember(call_id, session.next_step)
         self._briefings.ended(call_id)
         self._metrics.calls_active.set(self.calls)
         if not self._sessions:
             self._idle.set()
 
+    def _remember(self, call_id: uuid.UUID, step: NextStep) -> None:
+        self._ended_calls[call_id] = step
+        while len(self._ended_calls) > ENDED_CALLS_KEPT:
+            self._ended_calls.popitem(last=False)
+
     def _lost(self, leg: Leg, error: Exception | None) -> None:
         """A connection that ended before its UUID: a port check (normal), or a broken peer."""
+        self.gate.leave(leg)
         counts = leg.take_counts()
         self._metrics.frames_sent.inc(counts.sent)
         if error is None:
@@ -303,16 +486,37 @@ class Server:
             return
         reason = error.code if isinstance(error, PeerError) else "error"
         self._metrics.calls_rejected.labels(reason).inc()
-        _log.warning("connection refused", peer=leg.peer, reason=str(error))
+        if self._seldom.is_time((leg.peer, reason), self._clock()):
+            _log.warning("connection refused", peer=leg.peer, reason=str(error))
 
 
-async def watch_loop(metrics: Metrics, beat: Callable[[], None]) -> None:
-    """Once a second: measure how late the loop runs, and tell the watchdog that it does."""
+async def watch_loop(metrics: Metrics, overload: Overload, beat: Callable[[], None]) -> None:
+    """Ten times a second: measure how late the loop runs; once a second, tell the watchdog that it does,
+    and weigh the process."""
+    due = monotonic()
+    beat_at = due + BEAT_SECONDS
     while True:
-        asked = monotonic()
-        await asyncio.sleep(1.0)
-        metrics.loop_lag.observe(max(0.0, monotonic() - asked - 1.0))
-        beat()
+        now = monotonic()
+        metrics.loop_lag.observe(max(0.0, now - due))
+        was, wait_s = overload.reason, overload.probed(now)
+        if now >= beat_at:
+            beat_at = now + BEAT_SECONDS
+            beat()
+            overload.measured(resident_bytes())
+        if overload.reason != was:
+            tell = _log.warning if overload.reason else _log.info
+            tell("overload", reason=overload.reason or "over", lag_s=round(overload.lag_s, 3))
+        due = now + wait_s
+        await asyncio.sleep(wait_s)
+
+
+def resident_bytes() -> int:
+    """What this process has in memory; 0 where that cannot be told, because no file can be opened."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def notify_systemd(state: str) -> None:

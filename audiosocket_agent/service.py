@@ -4,6 +4,7 @@ start     model, ports 9092, 4573, 9100, the control socket, then READY to syste
 SIGHUP    the agents' files are read again, for calls to come
 SIGTERM   no new calls; running ones get DRAIN_TIMEOUT
 again     running calls end politely now
+takeover  another one has asked for our ports: as with SIGTERM
 exit 0    when the last call is over
 """
 
@@ -11,11 +12,13 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from socket import socket as Socket
 from typing import Final
+from uuid import UUID
 
 from audiosocket_agent import config, log
 from audiosocket_agent.archive import Archive, archive
@@ -24,17 +27,22 @@ from audiosocket_agent.control.server import ControlServer
 from audiosocket_agent.desk import Desk
 from audiosocket_agent.drive import Driver
 from audiosocket_agent.errors import ConfigError, StartError
+from audiosocket_agent.handover import DECIDE_SECONDS, Handover, Predecessor, handover_path
 from audiosocket_agent.ledger import Book
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.breaker import Breaker
 from audiosocket_agent.model.echo import EchoModel
 from audiosocket_agent.model.lasting import LastingModel, Rung
+from audiosocket_agent.overload import Overload
 from audiosocket_agent.pbx.agi import MAX_CONNECTIONS, FastAgiServer
+from audiosocket_agent.pbx.gate import Gate
+from audiosocket_agent.phrases import Phrasebook, spending
 from audiosocket_agent.roster import Means, agents, profiles
 from audiosocket_agent.server import POLITE_SECONDS, Server, notify_systemd, watch_loop
 from audiosocket_agent.settings import Settings
 from audiosocket_agent.tools.http_client import HttpClient
+from audiosocket_agent.tools.mcp import McpTools
 
 _STOP_SECONDS: Final = 28.0
 """Beyond the drain and the polite end: closing, a busy machine, the last records to a database that does
@@ -45,24 +53,36 @@ NEXT_SECONDS: Final = 1.0
 _log = log.get(__name__)
 
 
-async def serve(settings: Settings) -> None:
-    """Take calls until SIGTERM or SIGINT. Raises StartError."""
+async def serve(settings: Settings, *, take_over: bool = False) -> None:
+    """Take calls until SIGTERM or SIGINT; with `take_over`, on the ports of the service that is running
+    now, which then drains. Raises StartError."""
     listener = log.start(settings.log.level, settings.log.file)
     try:
-        await _serve(settings)
+        await _serve(settings, take_over)
     finally:
         listener.stop()
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, take_over: bool) -> None:
     profiles(settings)  # before anything is opened: every mistake in their files
     metrics = Metrics()
-    async with archive(settings, metrics) as records, HttpClient() as client:
-        await _take_calls(settings, metrics, records.book, means(settings, records, client))
+    before = None
+    if take_over:
+        before = await Predecessor.find(handover_path(config.control_socket(settings)))
+    records_of = archive(settings, metrics, takes_over=before is not None)
+    async with records_of as records, HttpClient() as client, McpTools() as servers:
+        phrases = phrasebook(settings, records.book, metrics)
+        tools = means(settings, records, client, servers, phrases)
+        await _take_calls(settings, metrics, records.book, tools, before)
     _log.info("stopped")
 
 
-async def _take_calls(settings: Settings, metrics: Metrics, book: Book, tools: Means) -> None:
+async def _take_calls(
+    settings: Settings, metrics: Metrics, book: Book, tools: Means, before: Predecessor | None
+) -> None:
+    from_audiosocket, from_fastagi = settings.allowed
+    connects = settings.audiosocket.connects
+    overload = Overload(settings.max_loop_lag, settings.max_memory * 2**20)
     server = Server(
         voice_model(settings),
         agents(settings, tools),
@@ -72,24 +92,39 @@ async def _take_calls(settings: Settings, metrics: Metrics, book: Book, tools: M
         max_calls=settings.max_calls,
         downlink_rate_hz=settings.audiosocket.downlink_rate,
         registered_only=settings.audiosocket.uuid_mode == "registered",
+        allow=from_audiosocket,
+        connects_per_second=connects,
+        overload=overload,
     )
     stop, hurry = _signals()
     _on_hangup(partial(_reload, settings, server, tools))
     try:
-        port = await server.listen(settings.audiosocket.host, settings.audiosocket.port)
+        inherited = await _take_over(settings, server, before)
+        port = await server.listen(
+            settings.audiosocket.host, settings.audiosocket.port, inherited["audiosocket"]
+        )
         desk = Desk(server, settings.audiosocket.host, port)
         driver = Driver(server, desk, settings.transfer.ring)
         agi = FastAgiServer(
             {"open": desk.open, "next": desk.next, "run": driver.run},
             max_connections=MAX_CONNECTIONS + settings.max_calls,
+            gate=Gate(from_fastagi, per_second=connects),
+            turned_away=server.turned_away,
         )
-        agi_port = await agi.start(settings.fastagi.host, settings.fastagi.port)
-        metrics_port = await server.health.start(settings.metrics.host, settings.metrics.port)
+        agi.elsewhere = before.take_request if before else None
+        agi_port = await agi.start(
+            settings.fastagi.host, settings.fastagi.port, inherited["fastagi"]
+        )
+        metrics_port = await server.health.start(
+            settings.metrics.host, settings.metrics.port, inherited["metrics"]
+        )
         ports = {"audiosocket": port, "fastagi": agi_port, "metrics": metrics_port}
         facts = {"model": settings.model, "ports": ports}
         control = ControlServer(server, facts, host=settings.audiosocket.host, port=port)
         socket = config.control_socket(settings)
         await control.start(socket)
+        handover = _offer(server, agi, control, before, stop)
+        handover.start(handover_path(socket))
         gc.collect()
         gc.freeze()  # what is here now stays: leave it out of every later collection
         notify_systemd("READY=1")
@@ -98,18 +133,77 @@ async def _take_calls(settings: Settings, metrics: Metrics, book: Book, tools: M
         _log.info("ready", **ports, control=str(socket), model=settings.model)
         async with asyncio.TaskGroup() as tasks:
             beat = partial(notify_systemd, "WATCHDOG=1")
-            watch = tasks.create_task(watch_loop(metrics, beat))
+            watch = tasks.create_task(watch_loop(metrics, overload, beat))
+            spoken = tasks.create_task(tools.phrases.run(server.not_ready))
             await stop.wait()
+            spoken.cancel()
             notify_systemd(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_stop_us(settings.drain_timeout)}")
             busy = server.calls > 0
             await server.drain(settings.drain_timeout, hurry)
             if busy:
                 await asyncio.sleep(NEXT_SECONDS)  # the last caller's dialplan asks what is next
+            if before is not None:
+                await _first_of(before.gone, hurry)  # its last calls come through our ports
             watch.cancel()
+        await handover.stop()
         await agi.stop()
         await control.stop()
     finally:
         await server.stop()
+        if before is not None:
+            before.close()
+
+
+async def _take_over(
+    settings: Settings, server: Server, before: Predecessor | None
+) -> Mapping[str, Sequence[Socket]]:
+    """The sockets of the service that ran before, which from now on are ours."""
+    ports = {
+        "audiosocket": settings.audiosocket.port,
+        "fastagi": settings.fastagi.port,
+        "metrics": settings.metrics.port,
+    }
+    if before is None:
+        return dict.fromkeys(ports, ())
+    await before.take_over()
+    server.elsewhere = before
+    return {name: before.sockets(name, port) for name, port in ports.items()}
+
+
+def _offer(
+    server: Server,
+    agi: FastAgiServer,
+    control: ControlServer,
+    before: Predecessor | None,
+    stop: asyncio.Event,
+) -> Handover:
+    """Our ports, to a service that takes them over; we then drain."""
+
+    def listening() -> dict[str, list[int]]:
+        return {
+            "audiosocket": server.listening(),
+            "fastagi": agi.listening(),
+            "metrics": server.health.listening(),
+        }
+
+    async def leave() -> None:
+        server.stop_listening()
+        agi.stop_listening()
+        await server.health.stop()
+        await control.stop()
+        asyncio.get_running_loop().call_later(DECIDE_SECONDS, stop.set)
+
+    def calls() -> list[UUID]:
+        return server.call_ids() + list(before.calls if before else ())
+
+    return Handover(server, agi, listening, calls, leave)
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:
@@ -129,8 +223,8 @@ def _on_hangup(reload: Callable[[], None]) -> None:
 
 
 def _reload(settings: Settings, server: Server, tools: Means) -> None:
-    """Read the agents' files again, for calls to come; those that are up keep what they began with. A
-    mistake in any file keeps all as they were."""
+    """Read the agents' files again, for calls to come; those that are up keep what they began with, but
+    for MCP servers that no file has any more. A mistake in any file keeps all as they were."""
     try:
         server.plans = agents(settings, tools)
     except ConfigError as error:
@@ -140,16 +234,42 @@ def _reload(settings: Settings, server: Server, tools: Means) -> None:
         _log.info("agents reloaded", agents=sorted(server.plans))
 
 
-def means(settings: Settings, records: Archive, client: HttpClient) -> Means:
-    """What the agents' tools work with. Raises ConfigError for a gateway that cannot be used."""
+def means(
+    settings: Settings,
+    records: Archive,
+    client: HttpClient,
+    servers: McpTools,
+    phrases: Phrasebook,
+) -> Means:
+    """What the agents work with. Raises ConfigError for a gateway that cannot be used."""
     sms, gateway = settings.sms, None
     if sms.url:
         password = sms.password.get_secret_value() if sms.password else ""
         gateway = SmsGateway(
-            client, sms.url, sms.sender, sms.username, password, country=sms.country
+            client,
+            sms.url,
+            sms.sender,
+            sms.username,
+            password,
+            country=sms.country,
+            others=sms.other_countries.split(","),
         )
     office = Office(records.store, records.writer.commit, partial(datetime.now, UTC), gateway)
-    return Means(office, client)
+    return Means(office, client, servers, phrases)
+
+
+def phrasebook(settings: Settings, book: Book, metrics: Metrics) -> Phrasebook:
+    """What the agents say while their model is not heard; only Gemini has a voice for it. Raises
+    StartError."""
+    if settings.model != "gemini" or not settings.phrases:
+        return Phrasebook()
+    transcribed = settings.gemini.model_copy(update={"transcription": True})  # of no caller's words
+    return Phrasebook(
+        bare_model(settings.model_copy(update={"gemini": transcribed})),
+        settings.gemini.voice,
+        config.phrases_directory(),
+        spending(book, metrics),
+    )
 
 
 def voice_model(settings: Settings) -> VoiceModel:

@@ -9,7 +9,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from audiosocket_agent import log
@@ -29,6 +29,7 @@ from audiosocket_agent.call.commands import (
     ResumePlayout,
     SayGoodbye,
     TellKeys,
+    Verdict,
 )
 from audiosocket_agent.call.digits import DigitCollector, DigitsWanted
 from audiosocket_agent.call.events import (
@@ -44,6 +45,7 @@ from audiosocket_agent.call.events import (
     ModelReady,
     Outcome,
     ReplyPlayed,
+    ReplySpoiled,
     ReplyStarted,
     TransferAsked,
     TransferDone,
@@ -61,6 +63,7 @@ from audiosocket_agent.call.next_step import (
     transfer,
 )
 from audiosocket_agent.call.summary import Summary
+from audiosocket_agent.call.watchdog import Fault
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.keypad import Keypad
 from audiosocket_agent.ledger import Ledger
@@ -69,6 +72,7 @@ from audiosocket_agent.model import base
 from audiosocket_agent.pbx.audiosocket import Leg
 from audiosocket_agent.plan import (
     ARE_YOU_THERE,
+    BACK,
     DIAL_FAILURES,
     KEYS_PRESSED,
     NOBODY_THERE,
@@ -77,7 +81,11 @@ from audiosocket_agent.plan import (
     Plan,
 )
 from audiosocket_agent.records.recorder import Tape
+from audiosocket_agent.survival import Figures, Life, Past
+from audiosocket_agent.tools.audit import Used
 from audiosocket_agent.tools.runner import ToolRunner
+from audiosocket_agent.turns import Turns
+from audiosocket_agent.vigil import Hands, Vigil
 
 INTERRUPTED_TAIL_S: Final = 2.0
 """Audio of a turn may arrive for so long after the model has said that it was interrupted; what comes
@@ -89,6 +97,12 @@ _log = log.get(__name__)
 BY_KEY: Final = "asked by a key of the telephone"
 ANSWER_S: Final = 3.0
 """So long after the caller's last word an answer is still on its way."""
+UNANSWERED_S: Final = 4.5
+"""So long after it, it is certain to be in what is kept for the next connection (model.backlog)."""
+LAST_WORDS_MS: Final = 500
+"""Whoever answers a question over the last of it has heard it, and costs the agent no more than that."""
+DECIDED: Final = (State.ENDING, State.TAIL, State.HUNG_UP, State.HELD)
+"""Where the end of a call is."""
 MAX_EARLY_CHUNKS: Final = 1500
 """A minute in chunks of 40 ms: a greeting kept while the phone rings, or the words to a caller who is
 on the way back; more is not kept."""
@@ -102,7 +116,8 @@ class Session:
     """One call, from its announcement or its UUID to its last log line; the listener of its leg.
 
     The conversation outlives the leg: it may begin before the caller is connected, and goes on when
-    a transfer that came to nothing brings the caller back.
+    a transfer that came to nothing brings the caller back. With a `past` it goes on after the process
+    that had it; `life` is told what a next one would have to know.
     """
 
     def __init__(
@@ -114,11 +129,17 @@ class Session:
         metrics: Metrics,
         clock: Callable[[], float],
         ledger: Ledger,
+        life: Life,
+        past: Past | None = None,
     ) -> None:
         self.id = str(call_id)
+        self._life = life
+        self._past = past
         self._log = _log.bind(call=self.id)
         self._leg: Leg | None = None  # None: nobody is connected
         self._tape: Tape | None = None  # once somebody is, where the call is recorded
+        # whether it may run: where the agent is to tell the caller of it, it has
+        self._taping = plan.recording != "notice" or (past is not None and past.greeted)
         self._early: list[tuple[bytes, int]] = []  # what the model said while nobody was
         self._model = model
         self.plan = plan
@@ -126,9 +147,17 @@ class Session:
         self._metrics = metrics
         self._clock = clock
         self._ledger = ledger
-        self._call = Call(plan.limits, clock())
-        self._summary = Summary()
+        left = past.left if past else None
+        self._call = Call(
+            plan.limits,
+            clock(),
+            greeted=past is not None and past.greeted,
+            held=left is not None and left.outcome is Outcome.TRANSFERRED,
+        )
+        self._decided: Outcome | None = None  # the end, as it was last seen
+        self._summary = Summary.restored(left.summary) if left else Summary()
         self._tasks: asyncio.TaskGroup  # while running
+        self._conversation: asyncio.Task[None]
         self._moved = asyncio.Event()  # the machine's next deadline may have changed
         self._over = asyncio.Event()
         self._voice: base.VoiceSession | None = None  # once it is ready
@@ -137,37 +166,72 @@ class Session:
         self._uplink = Uplink(
             plan.detector, gap_fill_s=plan.gap_fill_s, model_rate_hz=plan.model_rate_hz
         )
+        self._turns = Turns(
+            plan.turn_mode,
+            plan.endpointing,
+            self._uplink,
+            self._agent_has_the_floor,
+            able=model.capabilities.local_turns,
+        )
         self._last_voiced_at: float | None = None  # in the caller's present turn
         self._sounded_at = 0.0  # when a sound of the caller was last detected
         self._heard_at = 0.0  # when the caller last was
         self._secrets: dict[str, str] = {}
         self._notes: dict[str, Any] = {}
+        self._tools = plan.tools()
         self._tool_runner = ToolRunner(
-            plan.tools,
+            self._tools,
             self,
             metrics,
             self._log,
             asynchronous=model.capabilities.async_tools,
-            audit=ledger.tool_used,
+            audit=self._used,
+            since=ledger.began_at.isoformat(),
+            life=past.life if past else 0,
+            begun=past.keys if past else (),
         )
-        self.turn = 1  # of the model's; the greeting is the first
+        self._vigil = Vigil(
+            Hands(
+                tell=self._nudge,
+                fill=self._fill,
+                drop=lambda: self._feed(ReplySpoiled()),
+                found=self._found,
+                reconnect=self._reconnect,
+                give_up=self._give_up,
+                moved=self._moved.set,
+            ),
+            metrics,
+            self._log,
+            clock,
+            patience=plan.patience,
+            answers=model.capabilities.answers,
+        )
+        self.turn = left.turn + 1 if left else 1  # of the model's; the greeting is the first
         self._keypad = Keypad(plan.keys, self._feed, self._act, clock)
         self._ticks = 0
-        self._began_at = clock()
+        self._began_at = clock() - ledger.elapsed()
         self._transfer: tuple[Target, str] | None = None  # who to, and why, as the agent decided
-        self.downlink_rate_hz = 0  # 24000 where the caller's Asterisk is known to take it
-        self.answered = False  # somebody has been connected
+        if left is not None and left.target in plan.targets:
+            self._transfer = plan.targets[left.target], left.reason
+        # 24000 where the caller's Asterisk is known to take it
+        self.downlink_rate_hz = left.rate_hz if left else 0
+        self.peer = ""
+        """The PBX's address, once it is known."""
+        self.answered = ledger.answered_at is not None
+        """Somebody has been connected."""
         self._awaited = False  # a caller whose transfer has failed is to come back
+        self._untold = ""  # what the model is to be told once it is there
 
     # -- the lifetime --------------------------------------------------------------------------
 
     async def run(self) -> Outcome:
         """Hold the call until it is over; returns why it ended. Raises only our own faults."""
         log.bind_call(self.id)
+        self._life.begin(self._figures)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                tasks.create_task(self._converse())
+                self._conversation = tasks.create_task(self._converse())
                 tasks.create_task(self._watch_deadlines())
                 await self._over.wait()
                 raise CallOver
@@ -179,15 +243,19 @@ class Session:
             if self._tape is not None:
                 self._tape.close(self._clock())
             self._record()
+            self._life.over()
         return self._call.outcome
 
     def attach(self, leg: Leg) -> bool:
         """The caller is connected; False where somebody already is, or the call is over."""
         if self._leg is not None or self._call.state in (State.HUNG_UP, State.OVER):
             return False
-        if self._call.state is State.RINGING:
+        if self._past is not None:
+            self._log.info("call goes on", peer=leg.peer, life=self._past.life)
+        elif self._call.state is State.RINGING:
             self._began_at = leg.accepted_at
             self._log.info("call started", peer=leg.peer)
+        self.peer = self.peer or leg.peer
         self.answered = True
         self._awaited = False
         self._ledger.answered()
@@ -203,12 +271,22 @@ class Session:
         return True
 
     def _tape_leg(self, leg: Leg) -> None:
-        """Record what passes the caller's first leg, and each that follows it."""
+        """Record what passes the caller's first leg, and each that follows it. Of a tape that never
+        ran there is neither a file nor a row."""
         if self._tape is None:
             self._tape = self._ledger.tape(leg.accepted_at, self.plan.recording)
         if self._tape is not None:
-            self._tape.resume()
+            if self._taping:
+                self._tape.resume()
+            else:
+                self._tape.pause(leg.accepted_at)
             leg.tap = self._tape.add_agent
+
+    def _notice_heard(self) -> None:
+        """The agent's first words, to their end or until the caller spoke over them."""
+        if not self._taping and self._tape is not None:
+            self._taping = True
+            self._tape.resume()
 
     @property
     def next_step(self) -> NextStep | None:
@@ -264,6 +342,11 @@ class Session:
         }
 
     @property
+    def connected(self) -> bool:
+        """Whether somebody is, now."""
+        return self._leg is not None
+
+    @property
     def held(self) -> bool:
         """The caller is being transferred, and may come back."""
         return self._call.state is State.HELD
@@ -279,8 +362,9 @@ class Session:
         self._awaited = True
         self._early.clear()  # what was said to nobody meanwhile is not for the caller's return
         why = DIAL_FAILURES.get(status, "nobody was reached")
-        if self._voice is not None:
-            self._voice.send_text(TRANSFER_FAILED.format(why))
+        if self._voice is None:
+            self._untold = TRANSFER_FAILED.format(why)
+        self.tell(TRANSFER_FAILED.format(why))
         return NextStep(Action.AGAIN, reason=why)
 
     async def _converse(self) -> None:
@@ -289,18 +373,24 @@ class Session:
         known = await self._ledger.recall(plan.memory_days)
         setup = base.SessionSetup(
             plan.told(self.info, known, self._ledger.began_at),
-            plan.greets(self.info.language),
-            plan.tools.specs,
+            self._opening(),
+            self._tools.specs,
             plan.voice,
             plan.temperature,
+            local_turns=self._turns.local,
             quiet=self._is_quiet,
         )
+        if self._past is not None and self._past.greeted:
+            setup = replace(setup, resume=self._past.handle, past=self._past.said)
         dialled_at = self._clock()
         try:
             async with self._model.open(setup, self._model_spoke) as voice:
                 self._metrics.model_connect.observe(self._clock() - dialled_at)
                 self._voice = voice
+                self._vigil.ready(told=bool(setup.greeting))
                 self._feed(ModelReady())
+                if self._untold:
+                    self.tell(self._untold)
                 async for event in voice.events():
                     self._model_event(event)
         except ModelError as error:
@@ -310,26 +400,48 @@ class Session:
             if self._voice is not None and self._voice.dropped:
                 self._log.warning("caller audio dropped", messages=self._voice.dropped)
             self._voice = None
+        self._model_gone()
+
+    def _opening(self) -> str:
+        """What makes the model speak first."""
+        if self._past is None or not self._past.greeted:
+            return self.plan.greets(self.info.language)
+        return "" if self.held else BACK
+
+    def _model_gone(self) -> None:
         self._generation_ended()
-        self._feed(ModelFailed())
+        self._feed(ModelFailed(apologised=self._apologise()))
+
+    def _apologise(self) -> bool:
+        """Queue an apology behind what is still to be heard. False where nobody hears one."""
+        sound = self.plan.sounds.apology(self.info.language)
+        if sound is None or self._leg is None or not self._call.conversing:
+            return False
+        self._leg.play(*sound)
+        self._leg.finish()
+        return True
 
     async def _watch_deadlines(self) -> None:
         while True:
             self._moved.clear()
-            deadline = self._call.next_deadline()
+            deadlines = self._call.next_deadline(), self._vigil.next_deadline()
+            deadline = min((at for at in deadlines if at is not None), default=None)
             delay = None if deadline is None else max(0.0, deadline - self._clock())
             try:
                 async with asyncio.timeout(delay):
                     await self._moved.wait()
             except TimeoutError:
-                sounds, quiet_s = self._uplink.sounding, self.quiet_s()
+                sounds = self._uplink.sounding
+                quiet_s = 0.0 if self._vigil.owed else self.quiet_s()  # the model's is not theirs
                 due = self._call.elapse(self._clock(), caller_sounds=sounds, quiet_s=quiet_s)
                 self._perform(due)
+                self._vigil.elapse(self.quiet_s())
 
     # -- for the tools (tools.runner.Conversation) ---------------------------------------------
 
     def control(self, key: str) -> "_Control":
         """What one use of a tool may do."""
+        self._life.using(self.turn, key)
         return _Control(self, self._secrets, self._notes, key, self.turn)
 
     def quiet_s(self) -> float:
@@ -343,6 +455,7 @@ class Session:
         """Tell the model something that is not the caller's speech."""
         if self._voice is not None:
             self._voice.send_text(text)
+            self._vigil.told()
 
     # -- the leg's side (LegListener) ----------------------------------------------------------
 
@@ -355,7 +468,7 @@ class Session:
         if secret:
             pcm = bytes(len(pcm))
         if self._voice is not None:
-            self._voice.send_audio(pcm, self._uplink.rate_hz)
+            self._turns.pass_on(self._voice, pcm, secret=secret)
         if self._uplink.voiced:
             self._last_voiced_at = self._heard_at = now
         if edges:
@@ -371,8 +484,7 @@ class Session:
             case KeyAction.TRANSFER:
                 self.transfer(self.plan.targets[key.target], BY_KEY, announced=False)
             case KeyAction.REPEAT:
-                if self._voice is not None:
-                    self._voice.send_text(REPEAT)
+                self.tell(REPEAT)
             case KeyAction.HANGUP:
                 self.end(Outcome.AGENT_HANGUP)
             case KeyAction.ACCEPT:
@@ -385,9 +497,9 @@ class Session:
         silence, edges, pauses = self._uplink.missing(now)
         if self._voice is not None:
             if silence:
-                self._voice.send_audio(silence, self._uplink.rate_hz)
+                self._turns.pass_on(self._voice, silence)
             elif pauses:
-                self._voice.end_audio()
+                self._turns.pause(self._voice)
         if edges:
             self._follow(edges, now)
         self._ticks += 1
@@ -396,6 +508,9 @@ class Session:
 
     def played_out(self, now: float) -> None:
         """The reply is over at our socket."""
+        self._vigil.played_out()
+        if self._summary.turns and self._call.conversing:  # no apology for a model that is gone
+            self._notice_heard()
         self._feed(ReplyPlayed())
 
     def closed(self, outcome: Outcome, error: Exception | None) -> None:
@@ -408,14 +523,17 @@ class Session:
         self._leg = None
         self._feed(LegClosed(outcome))
         if self.held and self._voice is not None:
-            self._voice.end_audio()
+            self._turns.pause(self._voice)
 
     def _follow(self, edges: list[Edge], now: float) -> None:
         for edge in edges:
+            self._vigil.caller(edge, now - self._uplink.quiet_s)
             if edge is Edge.STARTED:
                 self._sounded_at = now
                 self._feed(CallerSpoke())
             elif edge is Edge.SUSTAINED:
+                if self._leg is not None:
+                    self._leg.hush()  # no filler over the caller's words
                 self._feed(CallerSustained())
 
     # -- the model's side ----------------------------------------------------------------------
@@ -425,6 +543,7 @@ class Session:
         self._generating = True
         if not self._call.agent_may_speak or self._clock() < self._discarding_until:
             return
+        self._vigil.audio()
         if self._leg is not None:
             self._play(self._leg, pcm, rate_hz)
         elif len(self._early) < MAX_EARLY_CHUNKS:
@@ -450,6 +569,7 @@ class Session:
             self._leg.finish()
 
     def _model_event(self, event: base.ModelEvent) -> None:
+        self._vigil.happened(event, self._clock() - self._heard_at)
         match event:
             case base.GenerationEnded():
                 self._generation_ended()
@@ -457,6 +577,7 @@ class Session:
                 self._generation_ended()
                 self.turn += 1
                 self._ledger.turn_ended()
+                self._life.turn_ended()
                 self._feed(TurnEnded(event.spoke))
             case base.Interrupted():
                 self._feed(Interrupted())
@@ -467,8 +588,8 @@ class Session:
             case base.ToolCancelled(ids):
                 for use_id in ids:
                     self._tool_runner.cancel(use_id)
-            case base.Usage(tokens):
-                self._metrics.cost.inc(float(self._ledger.used(tokens)))
+            case base.Usage(tokens, model):
+                self._metrics.cost.inc(float(self._ledger.used(tokens, model)))
                 if self._ledger.cost_usd >= self.plan.cost_usd:
                     self._feed(EndOrdered(Outcome.MAX_COST))
                 for (direction, modality), count in tokens.items():
@@ -476,12 +597,14 @@ class Session:
                     self._summary.tokens[direction] += count
             case base.Transcript(speaker, text):
                 self._ledger.said(speaker, text)
+                self._life.said(speaker, text)
                 self._log.debug("transcript", speaker=speaker, text=text)
             case base.GoAway(seconds_left):
                 self._log.warning("model goes away", seconds=seconds_left)
-            case base.Resumable():
-                pass
-            case base.Reconnected(reason, seconds):
+            case base.Resumable(handle):
+                self._life.resumable(handle)
+            case base.Reconnected(reason, seconds, _, resumed):
+                self._life.reconnected(resumed=resumed)
                 self._metrics.model_reconnects.labels(reason).inc()
                 self._log.info("model reconnected", reason=reason, seconds=round(seconds, 3))
 
@@ -492,12 +615,65 @@ class Session:
         speaking = self._call.state in (State.SPEAKING, State.PAUSED)
         return not (self._generating or speaking or waits or self._uplink.sounding)
 
+    def _agent_has_the_floor(self) -> bool:
+        """Whether a turn of the caller would cost them something that they are to hear."""
+        leg, state = self._leg, self._call.state
+        if state is State.LISTENING:
+            return not self._summary.turns and bool(self._opening())
+        if leg is None or self._generating or state not in (State.SPEAKING, State.PAUSED):
+            return True
+        return leg.playout.left_ms > LAST_WORDS_MS
+
     def _use_tool(self, wanted: base.ToolCall) -> None:
         def answer(result: Mapping[str, Any]) -> None:
             if self._voice is not None:
                 self._voice.send_tool_result(wanted, result)
+            self._vigil.tool_over(wanted.id)
 
+        tool = self._tools.find(wanted.name)
+        self._vigil.tool_asked(wanted.id, awaits_caller=tool is not None and tool.awaits_caller)
         self._tool_runner.start(self._tasks, wanted.id, wanted.name, wanted.arguments, answer)
+
+    # -- where it does not do its part (vigil.Hands) -------------------------------------------
+
+    def _nudge(self, text: str) -> None:
+        if self._voice is not None:
+            self._voice.send_text(text)
+
+    def _fill(self) -> float:
+        sound = self.plan.sounds.filler(self.info.language)
+        if sound is None or self._leg is None:
+            return 0.0
+        self._leg.fill(*sound)
+        return sound.seconds
+
+    def _found(self, fault: Fault) -> bool:
+        voice = self._voice
+        if voice is None or not self._turns.fails(fault, waits=self._caller_waits()):
+            return False
+        return self.use_local_turns() and self._caller_waits()
+
+    def _caller_waits(self) -> bool:
+        since = self._last_voiced_at
+        return since is not None and self._clock() - since < UNANSWERED_S
+
+    def use_local_turns(self) -> bool:
+        """Find the caller's turns on this side from now on. False where the model does not let them be
+        marked, or they are found here already."""
+        voice, waits = self._voice, self._caller_waits()
+        found = voice is not None and self._turns.find_here(voice, unanswered=waits)
+        if found:
+            self._log.info("turns of the caller are found here from now on")
+        return found
+
+    def _reconnect(self, reason: str, another: bool) -> None:
+        if self._voice is not None:
+            self._voice.reconnect(reason, another=another)
+
+    def _give_up(self) -> None:
+        self._conversation.cancel()
+        self._voice = None
+        self._model_gone()
 
     # -- the machine ---------------------------------------------------------------------------
 
@@ -509,6 +685,12 @@ class Session:
     def _perform(self, commands: list[Command]) -> None:
         for command in commands:
             self._perform_one(command)
+        decided = self._call.outcome if self._call.state in DECIDED else None
+        if decided is not self._decided:
+            self._decided = decided
+            self._life.changed(0.0)
+        conversing = self._leg is not None and self._call.conversing
+        self._vigil.attend(conversing, playing=bool(self._early))
         self._moved.set()
 
     def _perform_one(self, command: Command) -> None:
@@ -516,6 +698,8 @@ class Session:
             case BargedIn(verdict):
                 self._metrics.barge_ins.labels(verdict.value).inc()
                 self._summary.barge_ins[verdict.value] += 1
+                if verdict is not Verdict.RESUMED and self._leg and self._leg.playout.heard_ms:
+                    self._notice_heard()
             case Greeted(seconds):
                 self._metrics.greeting.observe(seconds)
                 self._summary.greeting_s = seconds
@@ -525,8 +709,8 @@ class Session:
                 self._ledger.replied(seconds)
             case TellKeys():
                 keys = self._keypad.take_untold()
-                if keys and self._voice is not None:
-                    self._voice.send_text(KEYS_PRESSED.format(" ".join(keys)))
+                if keys:
+                    self.tell(KEYS_PRESSED.format(" ".join(keys)))
             case AskCaller():
                 self.tell(ARE_YOU_THERE.format(self.plan.limits.silence_s))
             case SayGoodbye():
@@ -547,8 +731,10 @@ class Session:
             case ResumePlayout():
                 self._last_voiced_at = None
                 self._uplink.rearm()  # what comes after the cough may be speech
+                self._vigil.resumed()
                 leg.resume()
             case DropReply():
+                self._vigil.dropped()
                 heard_ms = leg.playout.clear()
                 self._ledger.interrupted(heard_ms)
                 self._discarding_until = math.inf if self._generating else 0.0
@@ -558,6 +744,27 @@ class Session:
                 leg.hang_up()
 
     # -- the record ----------------------------------------------------------------------------
+
+    def _used(self, used: Used) -> None:
+        self._ledger.tool_used(used)
+        self._life.used(used)
+
+    def _figures(self) -> Figures:
+        """What the call's row among those that are up says of it now."""
+        target, reason = self._transfer or (None, "")
+        return Figures(
+            peer=self.peer,
+            agent=self.plan.name,
+            rate_hz=self.downlink_rate_hz,
+            turn=self.turn,
+            turns=self._ledger.turns,
+            usd=self._ledger.cost_usd,
+            answered_at=self._ledger.answered_at,
+            summary=self._summary.kept(),
+            outcome=self._decided,
+            target=target.name if target else "",
+            reason=reason,
+        )
 
     def _flush_counts(self) -> None:
         if self._leg is None:
@@ -575,8 +782,10 @@ class Session:
         duration = self._clock() - self._began_at
         self._metrics.call_duration.observe(duration)
         self._metrics.calls.labels(self._call.outcome.value).inc()
-        to = self.transferring[0].name if self.transferring else ""
-        self._ledger.ended(self._call.outcome, self._summary, to)
+        to, reason = "", ""
+        if self.transferring is not None:
+            to, reason = self.transferring[0].name, self.transferring[1]
+        self._ledger.ended(self._call.outcome, self._summary, to, reason)
         self._log.info(
             "call ended",
             outcome=self._call.outcome.value,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,7 +23,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from audiosocket_agent.addresses import is_loopback
+from audiosocket_agent.addresses import LOOPBACK, Network, is_loopback, networks
 
 
 def _number(value: Any) -> Any:
@@ -38,6 +39,14 @@ _BRIEFED_S: Final = 70.0
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _networks(text: str) -> str:
+    networks(text)
+    return text
+
+
+Allow = Annotated[str, AfterValidator(_networks)]
 
 
 class _Section(BaseModel):
@@ -58,8 +67,19 @@ class AudioSocket(_Section):
     uuid_mode: Literal["open", "registered"] = Field(
         "open",
         description="open takes any UUID; registered only those that FastAGI (`open`, `run`) or `dial` "
-        "has announced, once, and from the same host. Off loopback it must be registered; keep the "
-        "FastAGI port to the PBX, too.",
+        "has announced, once, and from the same host. Off loopback it must be registered.",
+    )
+    allow: Allow = Field(
+        "",
+        description="Where AudioSocket connections may come from, besides this host itself: addresses "
+        "and networks (10.0.0.0/24) between spaces. Others are closed at once. Needed off loopback.",
+    )
+    connects: float = Field(
+        200.0,
+        gt=0,
+        le=100_000,
+        description="New connections a second from one address, on AudioSocket and FastAGI each; more "
+        "are closed at once.",
     )
     uplink_gap_fill: float = Field(
         1.0,
@@ -80,6 +100,11 @@ class FastAgi(_Section):
         le=600,
         description="How long a call that `open` has announced may take to come; the model is held "
         "meanwhile.",
+    )
+    allow: Allow = Field(
+        "",
+        description="Where FastAGI requests may come from, besides this host itself; empty is "
+        "`AUDIOSOCKET_ALLOW`.",
     )
 
 
@@ -113,7 +138,11 @@ class Database(_Section):
 class Records(_Section):
     """What is kept of a call."""
 
-    transcripts: bool = Field(True, description="Keep what was said, as text.")
+    transcripts: bool = Field(
+        True,
+        description="Keep what was said, as text, and what tools were given; without it only the names "
+        "of arguments and the lengths of texts. Tickets and callbacks keep theirs.",
+    )
     mask: bool = Field(
         True,
         description="Hide telephone numbers, cards and keys in what was said and in what tools were "
@@ -151,7 +180,7 @@ class Tools(_Section):
 
     hosts: str = Field(
         "",
-        description="Hosts that webhooks may talk to, besides this one: names between spaces; "
+        description="Hosts that webhooks and MCP may talk to, besides this one: names between spaces; "
         "*.example.com is all below it.",
     )
 
@@ -172,7 +201,13 @@ class Sms(_Section):
     country: str = Field(
         "",
         pattern=r"\+?[0-9]{0,3}",
-        description="Code of the country (91) of numbers that are shown without one.",
+        description="Code of the country (91) of numbers that are shown without one. Where it is set, "
+        "no other country gets messages.",
+    )
+    other_countries: str = Field(
+        "",
+        pattern=r"(\+?[1-9][0-9]{0,2}( *, *\+?[1-9][0-9]{0,2})*)?",
+        description="Codes of further countries that get messages (971,44).",
     )
     username: str = Field("", description="Who to log in as, with Twilio the account's SID.")
     password: SecretStr | None = Field(None, description="The password, with Twilio the token.")
@@ -267,6 +302,12 @@ class Vad(_Section):
     silence_threshold: Seconds = Field(
         0.5, le=10, description="Quiet after the last voiced frame that ends an utterance."
     )
+    pre_roll: Seconds = Field(
+        0.3,
+        le=1,
+        description="Audio from before an onset that the model gets with it, where turns are found here "
+        "(TURN_MODE).",
+    )
     energy_threshold: float = Field(
         200.0,
         ge=0,
@@ -286,6 +327,35 @@ class Interruption(_Section):
         0.4,
         le=5,
         description="Pause without confirmation after which the reply goes on where it stopped.",
+    )
+
+
+class Watchdog(_Section):
+    """What a caller bears of a model that does not do its part. Steps follow one another until it is
+    heard again."""
+
+    filler: Seconds = Field(
+        2.0,
+        le=3,
+        description="Silence after which a caller who waits hears a filler, again and again.",
+    )
+    nudge: Seconds = Field(
+        3.0, le=8, description="From where an answer is owed until the model is told to give it."
+    )
+    reconnect: Seconds = Field(
+        1.5, le=8, description="From there until its session is taken up on a new connection."
+    )
+    another: Seconds = Field(
+        1.5,
+        le=8,
+        description="From there until another session is begun, by GEMINI_SECOND_MODEL where there is "
+        "one.",
+    )
+    give_up: Seconds = Field(
+        8.0,
+        le=8,
+        description="From where an answer is owed until the caller hears an apology, and is left to "
+        "the dialplan; whatever step it is at.",
     )
 
 
@@ -326,7 +396,10 @@ class Gemini(_Section):
         "", description="How readily the model takes a pause for the end; empty is its default."
     )
     prefix_padding: float = Field(
-        0.1, ge=0, le=5, description="Speech the model needs before it counts as an onset."
+        0.1,
+        ge=0,
+        le=5,
+        description="Speech needed before it counts as an onset, whoever finds the turns.",
     )
     silence_duration: float = Field(
         0.5, ge=0.1, le=10, description="Silence the model takes for the end of the caller's turn."
@@ -350,6 +423,11 @@ class Gemini(_Section):
     vertex: bool = Field(False, description="Use Vertex AI with application default credentials.")
     project: str = Field("", description="Google Cloud project, for Vertex AI.")
     location: str = Field("", description="Google Cloud location, for Vertex AI.")
+
+    @property
+    def live_models(self) -> tuple[str, ...]:
+        """Those that a call may be answered by."""
+        return (self.live_model, *filter(None, [self.second_model]))
 
 
 class Logging(_Section):
@@ -376,8 +454,27 @@ class Settings(BaseSettings):
         Path("/etc/audiosocket-agent/agents"),
         description="Files of your own agents, NAME.toml each; one of a shipped name replaces it.",
     )
+    turn_mode: Literal["server", "local", "auto"] = Field(
+        "server",
+        description="Who finds the caller's turns: the model's service (server), or this one by VAD_* "
+        "(local), which misses no short answer right after the agent's words. auto changes from the one "
+        "to the other inside a call where the service has failed twice.",
+    )
     max_calls: int = Field(
         80, ge=1, le=10_000, description="Calls at a time; more are given back to the dialplan."
+    )
+    max_loop_lag: float = Field(
+        0.05,
+        ge=0,
+        le=10,
+        description="No further call is taken while more than a tenth of the last 5 s found the event "
+        "loop later than this, until it is half of it; over 0.06 callers hear it. 0 is no bound.",
+    )
+    max_memory: int = Field(
+        0,
+        ge=0,
+        description="No further call is taken while the process has more than so many MiB in memory; "
+        "about 85 % of the unit's MemoryMax, where it has one. 0 is no bound.",
     )
     max_call_duration: Seconds = Field(1800.0, description="Longest call; it then ends politely.")
     drain_timeout: float = Field(
@@ -390,6 +487,12 @@ class Settings(BaseSettings):
         False,
         description="Record the calls of agents whose file has `[recording]`: a stereo WAV file each, "
         "the caller on the left.",
+    )
+    phrases: bool = Field(
+        True,
+        description="Have the phrases of the agents' files, for callers who wait, spoken once by Gemini "
+        "in the agent's voice and kept in the state directory: a few hundred tokens per phrase. false: "
+        "a soft tone is heard.",
     )
     audiosocket: AudioSocket = AudioSocket()
     fastagi: FastAgi = FastAgi()
@@ -406,6 +509,7 @@ class Settings(BaseSettings):
     metrics: MetricsPort = MetricsPort()
     vad: Vad = Vad()
     interruption: Interruption = Interruption()
+    watchdog: Watchdog = Watchdog()
     gemini: Gemini = Gemini()
     log: Logging = Logging()
 
@@ -421,6 +525,12 @@ class Settings(BaseSettings):
                 f"AUDIOSOCKET_HOST={self.audiosocket.host} is not loopback, which needs "
                 "AUDIOSOCKET_UUID_MODE=registered: AudioSocket knows no other password"
             )
+        for name, section in (("AUDIOSOCKET", self.audiosocket), ("FASTAGI", self.fastagi)):
+            if not is_loopback(section.host) and not (section.allow or self.audiosocket.allow):
+                raise ValueError(
+                    f"{name}_HOST={section.host} is not loopback, which needs AUDIOSOCKET_ALLOW: the "
+                    "addresses or networks of the PBX"
+                )
         if self.transfer.hold < self.transfer.ring + _BRIEFED_S:
             raise ValueError(
                 f"TRANSFER_HOLD is less than TRANSFER_RING and {_BRIEFED_S:.0f} s of briefing"
@@ -430,6 +540,13 @@ class Settings(BaseSettings):
         if gemini.compression_target > gemini.compression_trigger:
             raise ValueError("GEMINI_COMPRESSION_TARGET is more than GEMINI_COMPRESSION_TRIGGER")
         return self
+
+    @property
+    def allowed(self) -> tuple[tuple[Network, ...], tuple[Network, ...]]:
+        """Where AudioSocket connections may come from, and where FastAGI's."""
+        audiosocket = self.audiosocket.allow
+        fastagi = self.fastagi.allow or audiosocket
+        return LOOPBACK + networks(audiosocket), LOOPBACK + networks(fastagi)
 
     @property
     def model(self) -> Literal["gemini", "echo"]:

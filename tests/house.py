@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from audiosocket_agent.addresses import LOOPBACK, Network
 from audiosocket_agent.audio.vad import SpeechDetector
 from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.desk import Desk
@@ -15,7 +16,9 @@ from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.ledger import BLANK, Book
 from audiosocket_agent.metrics import PREFIX, Metrics
 from audiosocket_agent.model.base import VoiceModel
+from audiosocket_agent.overload import Overload
 from audiosocket_agent.pbx.agi import FastAgiServer
+from audiosocket_agent.pbx.gate import CONNECTS_PER_SECOND, Gate
 from audiosocket_agent.plan import Plan
 from audiosocket_agent.server import Server
 from audiosocket_agent.tools.builtin import END_CALL
@@ -57,26 +60,38 @@ async def house(
     max_calls: int = 100,
     downlink_rate_hz: int = 0,
     registered_only: bool = False,
+    allow: Iterable[Network] = LOOPBACK,
+    connects_per_second: float = CONNECTS_PER_SECOND,
+    overload: Overload | None = None,
     book: Book = BLANK,
     **plan: Any,
 ) -> AsyncIterator[House]:
     """The service, for as long as the block lasts; the loop's clock is its clock."""
     metrics = Metrics()
+    registry = Registry(tools)
     server = Server(
         model,
-        {PLAN.name: replace(PLAN, limits=limits or Limits(), tools=Registry(tools), **plan)},
+        {PLAN.name: replace(PLAN, limits=limits or Limits(), tools=lambda: registry, **plan)},
         metrics,
         default=PLAN.name,
         max_calls=max_calls,
         downlink_rate_hz=downlink_rate_hz,
         registered_only=registered_only,
+        allow=allow,
+        connects_per_second=connects_per_second,
+        overload=overload,
         book=book,
         clock=asyncio.get_running_loop().time,
     )
     port = await server.listen(HOST, 0)
     desk = Desk(server, HOST, port)
     driver = Driver(server, desk, ring_s=25.0)
-    agi = FastAgiServer({"open": desk.open, "next": desk.next, "run": driver.run})
+    agi = FastAgiServer(
+        {"open": desk.open, "next": desk.next, "run": driver.run},
+        gate=Gate(allow, per_second=connects_per_second),
+        turned_away=server.turned_away,
+        clock=asyncio.get_running_loop().time,
+    )
     agi_port = await agi.start(HOST, 0)
     try:
         yield House(server, metrics, port, agi_port)

@@ -34,9 +34,12 @@ class Puppet:
         self.heard = bytearray()
         self.heard_rate_hz = 0
         self.pauses = 0
+        self.activities: list[tuple[int, int | None]] = []  # from where to where in `heard`
+        self.marked: list[bool] = []
         self.results: list[tuple[base.ToolCall, Mapping[str, Any]]] = []
         self.notes: list[int] = []
         self.texts: list[str] = []
+        self.reconnects: list[tuple[str, bool]] = []
         self.told = asyncio.Event()
         self.closed = asyncio.Event()
         self.dropped = 0
@@ -67,6 +70,17 @@ class Puppet:
     def end_audio(self) -> None:
         self.pauses += 1
 
+    def begin_activity(self) -> None:
+        self.activities.append((len(self.heard), None))
+
+    def end_activity(self) -> None:
+        began, _ = self.activities[-1]
+        self.activities[-1] = began, len(self.heard)
+
+    def mark_turns(self, *, unanswered: bool) -> bool:
+        self.marked.append(unanswered)
+        return True
+
     def send_tool_result(self, call: base.ToolCall, result: Mapping[str, Any]) -> None:
         self.results.append((call, result))
 
@@ -76,6 +90,9 @@ class Puppet:
 
     def note_heard(self, heard_ms: int) -> None:
         self.notes.append(heard_ms)
+
+    def reconnect(self, reason: str, *, another: bool = False) -> None:
+        self.reconnects.append((reason, another))
 
     async def events(self) -> AsyncIterator[base.ModelEvent]:
         while True:

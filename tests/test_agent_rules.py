@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from audiosocket_agent.call.info import CallInfo
 from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.lab.report import End
-from audiosocket_agent.ledger import Book
+from audiosocket_agent.ledger import Book, Ledger
 from audiosocket_agent.model import base
 from audiosocket_agent.plan import ARE_YOU_THERE, NOBODY_THERE
 from audiosocket_agent.recall import recall
@@ -119,6 +120,21 @@ async def test_an_agent_that_may_is_told_of_the_callers_last_call() -> None:
     assert model.puppet.setup.instructions.endswith('{"caller": "5550100", "days": 30}')
 
 
+async def test_nobody_is_taken_for_another_who_hides_their_number_too() -> None:
+    asked: list[str] = []
+
+    async def known(caller: str, days: int) -> Mapping[str, Any]:
+        asked.append(caller)
+        return {"caller": caller}
+
+    book = Book(recall=known)
+    shown = ("anonymous", "Restricted", "", "0", "101", "5550100", "+915555509999")
+    for caller in shown:
+        ledger = Ledger(book, str(CALL), "desk", CallInfo(caller), lambda: 0.0)
+        await ledger.recall(30)
+    assert asked == ["5550100", "+915555509999"]
+
+
 async def test_what_is_remembered_is_how_the_last_call_ended_and_open_tickets(
     tmp_path: Path,
 ) -> None:
@@ -130,7 +146,9 @@ async def test_what_is_remembered_is_how_the_last_call_ended_and_open_tickets(
         started_at=began,
         ended_at=began,
         caller="5550100",
-        outcome="agent_hangup",
+        outcome="transferred",
+        transferred_to="billing",
+        reason="Her bill is too high. " * 20,
     )
     async with Store(f"sqlite:///{tmp_path}/agent.db", migrate=True) as store:
         await store.write([old], 5.0)
@@ -144,10 +162,20 @@ async def test_what_is_remembered_is_how_the_last_call_ended_and_open_tickets(
             ),
             5.0,
         )
+        done = Ticket(
+            kind="ticket",
+            subject="Done",
+            created_at=now,
+            idempotency_key="d",
+            caller="5550100",
+            status="closed",
+        )
+        await store.commit(done, 5.0)
         look = recall(store)
         assert await look("5550100", 30) == {
             "last_call": began.date().isoformat(),
-            "it_ended_with": "agent_hangup",
+            "it_ended_with": "billing",
+            "reason": ("Her bill is too high. " * 20)[:240],
             "tickets": [
                 {
                     "number": ticket.number,

@@ -102,6 +102,29 @@ async def test_where_words_are_not_to_be_kept_none_are() -> None:
 
 
 @in_virtual_time
+async def test_a_call_that_went_on_with_another_model_is_billed_and_kept_as_one_of_both() -> None:
+    async def talk(model: Puppet) -> None:
+        model.tell(base.Usage({("in", "audio"): 10}, "first"))
+        model.tell(base.Usage({("in", "audio"): 10}, "second"))
+        model.tell(base.Usage({("in", "audio"): 10}, "second"))
+
+    rows: list[Row] = []
+    prices = Prices(
+        {"first": {("in", "audio"): Decimal(3)}, "second": {("in", "audio"): Decimal(1)}}
+    )
+    book = Book(rows.append, "first", prices=prices)
+    async with house(ScriptedModel(talk), book=book) as service:
+        async with service.call() as call:
+            await call.passes(2.0)
+        await service.is_empty()
+    costs = [row.cost_usd for row in rows if isinstance(row, Usage)]
+    assert costs == [Decimal("0.00003"), Decimal("0.00001"), Decimal("0.00001")]
+    last = rows[-1]
+    assert isinstance(last, CallRow)
+    assert (last.model, last.cost_usd) == ("first, second", Decimal("0.00005"))
+
+
+@in_virtual_time
 async def test_a_call_that_nobody_came_for_is_one_entry() -> None:
     rows: list[Row] = []
     async with house(ScriptedModel(), book=Book(rows.append)) as service:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from typer import BadParameter
 
 from audiosocket_agent import __version__
-from audiosocket_agent.cli import text
+from audiosocket_agent.cli import lab, text
 from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.lab.report import End
+from audiosocket_agent.lab.simulator import Use
 from tests.ami.manager import SECRET, Manager
 from tests.commands import ANSI, Done, run, started
 from tests.profiles import DESK, QUIET
@@ -327,6 +329,20 @@ async def test_the_doctor_finds_what_is_wrong(nowhere: dict[str, str]) -> None:
     assert "FAIL  agents" in done.out
 
 
+async def test_a_bound_on_cost_needs_prices(nowhere: dict[str, str]) -> None:
+    bounded = {**nowhere, "COST_USD_PER_DAY": "5", "GEMINI_API_KEY": "k"}
+    for command in (("config", "check"), ("agents", "check"), ("serve",)):
+        done = await run(*command, "--config", str(EXAMPLE), **bounded, GEMINI_LIVE_MODEL="house-1")
+        assert done.code == 3
+        [line] = done.err.splitlines()
+        assert line.startswith("COST_USD_PER_DAY: house-1 has no prices")
+    done = await run("doctor", "--config", str(EXAMPLE), **bounded, GEMINI_SECOND_MODEL="house-2")
+    assert done.code == 3
+    assert "FAIL  agents" in done.out
+    assert "COST_USD_PER_DAY: house-2 has no prices" in done.out
+    assert (await run("config", "check", "--config", str(EXAMPLE), **bounded)).code == 0
+
+
 @pytest.fixture
 async def manager() -> AsyncIterator[Manager]:
     async with Manager().running() as manager:
@@ -446,6 +462,15 @@ async def test_a_command_does_not_wait_for_what_it_does_not_need(command: str) -
     assert err.decode().splitlines() == ["[]"]
 
 
+def test_the_simulator_is_told_which_tool_to_use() -> None:
+    exchange = lab.used('order_status={"order": "471100"}')
+    assert exchange.steps[0] == Use("order_status", {"order": "471100"})
+    assert lab.used("weather").steps[0] == Use("weather", {})
+    for wrong in ("weather=", "weather={", "weather=[]"):
+        with pytest.raises(BadParameter, match=f"--use '{re.escape(wrong)}' is not TOOL={{JSON}}"):
+            lab.used(wrong)
+
+
 async def test_who_answers_is_listed_and_checked(tmp_path: Path) -> None:
     listed = await run("agents", "list", "--config", str(EXAMPLE), **DESK)
     assert "* desk                     sales, faults, expert, away" in listed.out.splitlines()
@@ -458,6 +483,21 @@ async def test_who_answers_is_listed_and_checked(tmp_path: Path) -> None:
         0,
         "ok: hinglish, npcl, receptionist, desk, quiet, taped\n",
     )
+    (tmp_path / "sales.toml").write_text(
+        'instructions = "Be brief."\ntools = ["end_call", "tests.agents.own_tools:refund"]\n'
+        '[webhooks.stock]\ndescription = "Look."\nurl = "http://localhost:8080/stock"\n'
+        '[mcp.crm]\ncommand = ["crm-mcp"]\ntools = ["find-customer"]\n'
+    )
+    own = {"AGENTS_DIRECTORY": str(tmp_path)}
+    as_json = await run("agents", "list", "--json", "--config", str(EXAMPLE), **own)
+    [sales] = [agent for agent in json.loads(as_json.out) if agent["name"] == "sales"]
+    kinds = ("tools", "webhooks", "functions", "mcp")
+    assert [sales[kind] for kind in kinds] == [
+        ["end_call"],
+        ["stock"],
+        ["refund"],
+        {"crm": ["crm_find_customer"]},
+    ]
     (tmp_path / "sales.toml").write_text('instructions = "Be brief."\ngreting = ""\n')
     wrong = await run("agents", "check", "--config", str(EXAMPLE), AGENTS_DIRECTORY=str(tmp_path))
     assert wrong.code == 3

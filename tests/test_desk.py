@@ -11,7 +11,10 @@ from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.report import End
+from audiosocket_agent.ledger import Book
 from audiosocket_agent.model import base
+from audiosocket_agent.records.rows import Call as CallRow
+from audiosocket_agent.records.rows import Row
 from audiosocket_agent.tools.builtin import END_CALL, transfer_call
 from tests.agi.dialplan import FACTS, HOST, agi
 from tests.house import House, house
@@ -213,7 +216,9 @@ async def test_the_dialplan_may_ask_before_asterisks_close_has_reached_us() -> N
 
 @in_virtual_time
 async def test_a_caller_is_passed_on_once_the_words_are_heard() -> None:
-    async with house(ScriptedModel(passes_on), tools=TOOLS) as service:
+    rows: list[Row] = []
+    book = Book(rows.append, text=True)
+    async with house(ScriptedModel(passes_on), tools=TOOLS, book=book) as service:
         async with service.call(uuid=CALL) as call:
             assert await call.ended() is End.FINISHED
             assert sum(f.audible for f in call.frames) * FRAME == pytest.approx(1.0, abs=2 * FRAME)
@@ -227,6 +232,8 @@ async def test_a_caller_is_passed_on_once_the_words_are_heard() -> None:
         assert (await following(service, "ANSWER"))["AGENT_NEXT"] == "hangup"
         await service.is_empty()
         assert service.metric("calls_total", outcome="transferred") == 1
+    [ended] = [row for row in rows if isinstance(row, CallRow) and row.ended_at]
+    assert (ended.transferred_to, ended.reason) == ("sales", "Asha asks for a price")
 
 
 @in_virtual_time

@@ -24,7 +24,7 @@ def settings(host: str, pbx: str = "127.0.0.1") -> Settings:
     """A service that listens at `host`."""
     return Settings.model_validate(
         {
-            "audiosocket": {"host": host, "uuid_mode": "registered"},
+            "audiosocket": {"host": host, "uuid_mode": "registered", "allow": "192.0.2.0/24"},
             "fastagi": {"host": host},
             "ami": {"host": pbx},
         }

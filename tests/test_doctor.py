@@ -328,7 +328,7 @@ async def test_another_exporter_on_the_metrics_port_is_not_taken_for_ours(
 
 
 async def test_an_address_of_another_host(patient: Patient) -> None:
-    patient.has(FASTAGI_HOST="192.0.2.1")
+    patient.has(FASTAGI_HOST="192.0.2.1", FASTAGI_ALLOW="192.0.2.7")
     patient.console.says(
         "dialplan show globals",
         f"AGENT_ADDRESS={HOST}:{patient.ports[0]}\nAGENT_FASTAGI=192.0.2.1:{patient.ports[1]}\n",
@@ -616,7 +616,7 @@ async def test_globals_that_point_elsewhere(patient: Patient) -> None:
 async def test_who_listens_everywhere_is_found_at_any_address_of_this_host(
     patient: Patient,
 ) -> None:
-    patient.has(FASTAGI_HOST="0.0.0.0")
+    patient.has(FASTAGI_HOST="0.0.0.0", FASTAGI_ALLOW="192.0.2.7")
     assert (await patient.found("globals")).state == "ok"
     patient.console.says(
         "dialplan show globals",

@@ -15,6 +15,7 @@ CONTRACT: dict[str, tuple[str, set[str]]] = {
     "calls_active": ("gauge", set()),
     "calls_total": ("counter", {"outcome"}),
     "calls_rejected_total": ("counter", {"reason"}),
+    "calls_revived_total": ("counter", set()),
     "call_duration_seconds": ("histogram", set()),
     "greeting_seconds": ("histogram", set()),
     "response_seconds": ("histogram", set()),
@@ -32,6 +33,9 @@ CONTRACT: dict[str, tuple[str, set[str]]] = {
     "records_waiting": ("gauge", set()),
     "recording_lost_seconds_total": ("counter", set()),
     "model_stalls_total": ("counter", set()),
+    "model_faults_total": ("counter", {"fault"}),
+    "model_waits_seconds": ("histogram", {"fault"}),
+    "fillers_total": ("counter", set()),
     "tokens_total": ("counter", {"direction", "modality"}),
     "cost_usd_total": ("counter", set()),
     "tool_calls_total": ("counter", {"tool", "outcome"}),
@@ -50,6 +54,8 @@ def used() -> Metrics:
     metrics.barge_ins.labels("confirmed").inc()
     metrics.model_errors.labels("1011").inc()
     metrics.model_reconnects.labels("go_away").inc()
+    metrics.model_faults.labels("no_answer").inc()
+    metrics.model_waits.labels("no_answer").observe(3.5)
     metrics.tokens.labels("in", "audio").inc(5)
     metrics.tool_calls.labels("end_call", "ok").inc()
     metrics.build_info.labels("1.0", "echo").set(1)

@@ -9,7 +9,7 @@ import contextlib
 import threading
 import uuid
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from audiosocket_agent.records.recorder import Recorder
 from audiosocket_agent.records.rows import Recording, Row
 from audiosocket_agent.records.store import Store
 from audiosocket_agent.settings import Records, Settings
+from audiosocket_agent.sounds import Pcm, Tones
 from audiosocket_agent.tools.builtin import COLLECT_DIGITS, transfer_call
 from tests.house import HOST, PLAN, House, house
 from tests.records.conftest import until
@@ -69,7 +70,7 @@ class Taped:
 
 @contextlib.asynccontextmanager
 async def taped(
-    directory: Path, model: ScriptedModel, recording: str = "notice", **plan: Any
+    directory: Path, model: ScriptedModel, recording: str = "dialplan", **plan: Any
 ) -> AsyncIterator[Taped]:
     """The service, for as long as the block lasts; then all is on the disk."""
     rows: list[Row] = []
@@ -148,7 +149,7 @@ async def test_both_sides_are_on_the_tape_sample_by_sample(tmp_path: Path) -> No
     first_heard = next(frame.at for frame in call.frames if frame.audible)
     assert greeted == pytest.approx(first_heard, abs=2 * FRAME)
     [row] = service.recordings
-    assert (row.call_id, row.consent) == (str(CALL), "notice")
+    assert (row.call_id, row.consent) == (str(CALL), "dialplan")
     assert row.seconds == pytest.approx(call.now, abs=2 * FRAME)
 
 
@@ -165,6 +166,72 @@ async def test_what_an_interruption_has_cut_off_is_not_on_the_tape(tmp_path: Pat
     assert np.array_equal(sounding(agent), sounding(heard_by(call)))
     assert len(sounding(agent)) / RATE_HZ < 2.3  # of ten
     assert np.array_equal(sounding(caller), sounding(np.frombuffer(UTTERANCE, "<i2")))
+
+
+# -- where the agent is to tell of it ---------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_the_tape_begins_when_the_notice_has_been_heard(tmp_path: Path) -> None:
+    async with taped(tmp_path, ScriptedModel(questions_and_answers), "notice") as service:
+        async with service.call() as call:
+            await call.agent_speaks()
+            await call.agent_silent(0.5)
+            call.say(UTTERANCE)
+            await call.said()
+            await call.passes(5.0)
+    caller, agent = sides(service)
+    [row] = service.recordings
+    assert row.consent == "notice"
+    assert row.seconds == pytest.approx(call.now, abs=2 * FRAME)  # second 0 is the call's
+    assert not second(agent, 0.0, 0.9).any()
+    assert second(agent, 8.1, 8.9).any()
+    assert np.array_equal(sounding(caller), sounding(np.frombuffer(UTTERANCE, "<i2")))
+
+
+@in_virtual_time
+async def test_whoever_speaks_over_the_notice_has_heard_it(tmp_path: Path) -> None:
+    async with taped(tmp_path, ScriptedModel(long_reply), "notice") as service:
+        async with service.call() as call:
+            await call.agent_speaks()
+            await call.passes(2.0)
+            call.say(UTTERANCE)
+            await call.said()
+            await call.passes(1.0)
+            assert service.house.metric("barge_ins_total", result="confirmed") == 1
+    caller, agent = sides(service)
+    assert [row.consent for row in service.recordings] == ["notice"]
+    assert caller.any()
+    assert not agent.any()
+
+
+async def _fails(model: Puppet) -> None:
+    model.fails()
+
+
+async def _says_nothing(model: Puppet) -> None:
+    model.tell(base.GenerationEnded())
+
+
+class _Apology(Tones):
+    def apology(self, language: str) -> Pcm:
+        return Pcm(tone(1.0), 24_000)
+
+
+@pytest.mark.parametrize(
+    ("script", "seconds"), [(_fails, 1.1), (_says_nothing, 5.0), (long_reply, 0.2)]
+)
+@in_virtual_time
+async def test_of_a_caller_who_was_told_nothing_there_is_no_tape(
+    tmp_path: Path, script: Callable[[Puppet], Awaitable[None]], seconds: float
+) -> None:
+    model = ScriptedModel(script)
+    async with taped(tmp_path, model, "notice", sounds=_Apology()) as service:
+        async with service.call() as call:
+            call.say(UTTERANCE)
+            await call.passes(seconds)
+    assert service.recordings == []
+    assert not files(tmp_path)
 
 
 # -- what is not to be heard -----------------------------------------------------------------------

@@ -197,6 +197,7 @@ def test_a_taken_port_is_one_line_that_names_it(variable: str) -> None:
 
 def test_an_address_of_another_host_is_one_line_without_a_wrong_hint() -> None:
     elsewhere = {"AUDIOSOCKET_HOST": "192.0.2.1", "AUDIOSOCKET_UUID_MODE": "registered"}
+    elsewhere["AUDIOSOCKET_ALLOW"] = "192.0.2.7"
     assert serve(elsewhere | {"AUDIOSOCKET_PORT": "9092"}) == (
         1,
         ["AUDIOSOCKET_PORT 192.0.2.1:9092 cannot be used: Cannot assign requested address"],
@@ -221,6 +222,30 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
             {"VAD_AGRESSIVENESS": "2"},
             "environment: unknown setting VAD_AGRESSIVENESS; did you mean VAD_AGGRESSIVENESS?",
             id="misspelt",
+        ),
+        pytest.param(
+            {"AUDIOSOCKET_HOST": "0.0.0.0", "AUDIOSOCKET_UUID_MODE": "registered"},
+            "AUDIOSOCKET_HOST=0.0.0.0 is not loopback, which needs AUDIOSOCKET_ALLOW: the addresses "
+            "or networks of the PBX",
+            id="off loopback for everybody",
+        ),
+        pytest.param(
+            {"AUDIOSOCKET_HOST": "0.0.0.0", "AUDIOSOCKET_ALLOW": "192.0.2.7"},
+            "AUDIOSOCKET_HOST=0.0.0.0 is not loopback, which needs AUDIOSOCKET_UUID_MODE=registered: "
+            "AudioSocket knows no other password",
+            id="off loopback for any UUID",
+        ),
+        pytest.param(
+            {"FASTAGI_HOST": "0.0.0.0"},
+            "FASTAGI_HOST=0.0.0.0 is not loopback, which needs AUDIOSOCKET_ALLOW: the addresses "
+            "or networks of the PBX",
+            id="FastAGI off loopback for everybody",
+        ),
+        pytest.param(
+            {"AUDIOSOCKET_ALLOW": "10.0.0.0/33"},
+            "environment: AUDIOSOCKET_ALLOW '10.0.0.0/33' is no address or network, as 10.1.2.3 or "
+            "10.1.2.0/24 is one, not '10.0.0.0/33'",
+            id="no network",
         ),
         pytest.param(
             {"VOICE_MODEL": "gemini"},

@@ -17,6 +17,7 @@ from audiosocket_agent.agents.languages import ALL, read_languages, read_texts
 from audiosocket_agent.agents.limits import number, read_limits
 from audiosocket_agent.agents.offer import TOOLS as TOOLS
 from audiosocket_agent.agents.offer import read_offer
+from audiosocket_agent.agents.phrases import Phrases, read_phrases
 from audiosocket_agent.agents.recording import Recording, read_recording
 from audiosocket_agent.agents.targets import read_keys, read_targets
 from audiosocket_agent.business.account import AccountCheck
@@ -34,6 +35,7 @@ from audiosocket_agent.tables.table import (
 )
 from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.http import Webhook
+from audiosocket_agent.tools.mcp_server import McpServer
 from audiosocket_agent.tools.numbers import whole
 from audiosocket_agent.tools.registry import Tool
 from audiosocket_agent.tools.secrets import Secrets
@@ -58,6 +60,7 @@ _THIS_HOST: Final = Hosts()
 _KEYS: Final = (
     *("instructions", "instructions_file", "greeting", "languages", "timezone", "sees", "tools"),
     *("targets", "dtmf", "model", "limits", "recording", "memory", "account", "webhooks"),
+    *("mcp", "phrases"),
 )
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VOICE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -83,6 +86,7 @@ class Profile:
     """Of TOOLS and business.NAMES."""
     webhooks: tuple[Webhook, ...] = ()
     functions: tuple[Tool, ...] = ()
+    mcp: tuple[McpServer, ...] = ()
     targets: tuple[Target, ...] = ()
     keys: Mapping[str, Key] = field(default_factory=dict)
     """By digit; what the others do is not the agent's to say."""
@@ -98,6 +102,8 @@ class Profile:
     """Of one tool in one call, by its name."""
     recording: Recording | None = None
     """None: its calls are not recorded."""
+    phrases: Phrases = field(default_factory=Phrases)
+    """Where its model is not heard."""
     memory_days: int = 0
     """So long is a caller remembered who calls again; 0: not at all."""
     account: AccountCheck | None = None
@@ -107,8 +113,8 @@ class Profile:
 def load(
     directory: Path, *, secrets: Secrets = _ENVIRONMENT, hosts: Hosts = _THIS_HOST
 ) -> dict[str, Profile]:
-    """All agents by name: those shipped, and those of `directory`, which may be missing. Webhooks may
-    use `secrets` and talk to `hosts`; functions that a file names are imported.
+    """All agents by name: those shipped, and those of `directory`, which may be missing. Webhooks and
+    MCP servers may use `secrets` and talk to `hosts`; functions that a file names are imported.
 
     Raises ConfigError with one line per mistake of all files.
     """
@@ -170,12 +176,14 @@ def _profile(name: str, top: Table, directory: Path, secrets: Secrets, hosts: Ho
         tools=offer.tools,
         webhooks=offer.webhooks,
         functions=offer.functions,
+        mcp=offer.mcp,
         targets=tuple(read_targets(targets)),
         keys=dict(read_keys(top.table("dtmf"), targets.values)),
         voice=_voice(model),
         temperature=number(model, "temperature", 0, MAX_TEMPERATURE),
         **read_limits(top.table("limits"), offer.names),
         recording=read_recording(top, languages),
+        phrases=read_phrases(top, languages, directory),
         memory_days=_memory_days(top),
         account=_account(top),
     )

@@ -52,6 +52,11 @@ class Playout:
         """How much of the current reply has been sent to the caller."""
         return self._heard * FRAME_MS
 
+    @property
+    def left_ms(self) -> int:
+        """How much of what has arrived is still to be sent."""
+        return len(self._frames) * FRAME_MS
+
     def set_rate(self, rate_hz: int) -> bool:
         """Give frames of another rate from now on; only while idle, else returns False."""
         if self.idle and rate_hz != self.rate_hz:

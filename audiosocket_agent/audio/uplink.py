@@ -47,6 +47,12 @@ class Uplink:
         detector = self.detector
         return detector is not None and detector.speaking and detector.quiet_ms <= 100
 
+    @property
+    def quiet_s(self) -> float:
+        """How long ago the last frame was that was speech; to be asked once there has been an edge."""
+        assert self.detector is not None
+        return self.detector.quiet_ms / 1000
+
     def rearm(self) -> None:
         """Speech that goes on is a new onset (`SpeechDetector.rearm`)."""
         if self.detector is not None:

@@ -9,15 +9,24 @@ and it is louder than a floor: webrtcvad stays on for 60 to 100 ms after a sound
 """
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
+from functools import cache
+from itertools import cycle
 from typing import Final
 
 import numpy as np
 import webrtcvad
 
-from audiosocket_agent.audio import FRAME_MS, frame_bytes
+from audiosocket_agent.audio import FRAME_MS, SAMPLE_BYTES, frame_bytes
 
 RATES_HZ: Final = (8_000, 16_000)
+HISS_RMS: Final = 15.0
+"""What webrtcvad is given in place of digital silence, which phones that suppress noise send: it learns
+what a line sounds like from its silence, and after none it missed every fourth "two" that was said
+(now none, and of other words it notices more). -67 dBFS: a quiet line's own."""
+HISS_FRAMES: Final = 16
+"""Until it begins again, so that it has no pitch."""
 
 
 class Edge(Enum):
@@ -60,6 +69,8 @@ class SpeechDetector:
         # a sound shorter than sustain_ms touches up to 14 frames at 250 ms: one more is needed
         self._sustain = max(self._start + 1, -(-sustain_ms // FRAME_MS) + 2)
         self._silence = max(1, silence_ms // FRAME_MS)
+        self._silence_frame = bytes(self._frame_bytes)
+        self._hiss = cycle(_hiss(self._frame_bytes))
         self._rest = b""
         self._voiced = 0  # voiced frames of this utterance
         self._quiet = 0  # frames since the last voiced one
@@ -69,6 +80,17 @@ class SpeechDetector:
     def quiet_ms(self) -> int:
         """Time since the last voiced frame, as of the last frame fed."""
         return self._quiet * FRAME_MS
+
+    @property
+    def voiced_ms(self) -> int:
+        """How much of the present utterance was voiced, as of the last frame fed; 0 where there is
+        none."""
+        return self._voiced * FRAME_MS if self.speaking else 0
+
+    @property
+    def sustain_ms(self) -> int:
+        """So much of it makes SUSTAINED."""
+        return self._sustain * FRAME_MS
 
     def feed(self, pcm: bytes) -> list[Edge]:
         """Take the next audio, of any length, and return the edges found in it, in order."""
@@ -86,7 +108,9 @@ class SpeechDetector:
         self._window.clear()
 
     def _frame(self, frame: bytes) -> Edge | None:
-        voiced = self._vad.is_speech(frame, self._rate_hz) and self._loud(frame)
+        silent = frame == self._silence_frame
+        speech = self._vad.is_speech(next(self._hiss) if silent else frame, self._rate_hz)
+        voiced = speech and not silent and self._loud(frame)
         self._window.append(voiced)
         self._quiet = 0 if voiced else self._quiet + 1
         if not self.speaking:
@@ -107,3 +131,10 @@ class SpeechDetector:
     def _loud(self, frame: bytes) -> bool:
         samples = np.frombuffer(frame, "<i2").astype(np.float32)
         return bool(samples @ samples >= self._floor)
+
+
+@cache
+def _hiss(size: int) -> Sequence[bytes]:
+    """Frames of white noise, the same each time."""
+    noise = np.random.default_rng(1).normal(0.0, HISS_RMS, (HISS_FRAMES, size // SAMPLE_BYTES))
+    return [frame.astype("<i2").tobytes() for frame in noise]

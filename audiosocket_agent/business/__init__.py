@@ -61,7 +61,7 @@ def tools(names: Iterable[str], office: Office, rules: Rules) -> list[Tool]:
                 raise ValueError(f"{name} needs a check of the account")
             made.append(get_bill(office, rules.account, rules))
         elif name == _SEND_SMS and office.sms is not None:
-            made.append(messages.send_sms(office.sms))
+            made.append(messages.send_sms(office, office.sms))
         elif name in _MAKE:
             made.append(_MAKE[name](office, rules))
     return made

@@ -5,7 +5,6 @@ ticket's own where it was proven; else it stands in the details, as something th
 """
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +14,7 @@ from pydantic import Field
 from audiosocket_agent.business import places, say, supply
 from audiosocket_agent.business.office import Office, Rules
 from audiosocket_agent.business.proof import PROVEN
+from audiosocket_agent.call.info import is_telephone
 from audiosocket_agent.records import listing
 from audiosocket_agent.records.ids import read_ticket_number
 from audiosocket_agent.records.names import code
@@ -193,7 +193,7 @@ def schedule_callback(office: Office, rules: Rules) -> Tool:
         call: CallControl,
         at: datetime,
         reason: Annotated[str, Field(max_length=200), "What it is to be about."],
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Promise that the caller is called back, on the telephone they are calling from; no other
         can be. Tells the time: say it to the caller.
 
@@ -201,10 +201,14 @@ def schedule_callback(office: Office, rules: Rules) -> Tool:
             at: When, in the caller's local time.
         """
         number = call.facts.get("caller", "")
-        if not _can_be_called(number):
+        if not is_telephone(number):
             raise ToolError(NO_CALLER)
         now, zone = office.now(), rules.timezone
         due = _due(at, zone, now)
+        same = json.dumps(["callback", number, due.isoformat()])  # whatever else is said of it
+        written: dict[str, Result] = call.notes.setdefault(_WRITTEN, {})
+        if same in written:
+            return written[same]
         callback = await office.promise(
             Callback(
                 number=number,
@@ -216,7 +220,8 @@ def schedule_callback(office: Office, rules: Rules) -> Tool:
             )
         )
         assert isinstance(callback, Callback)
-        return say.when("due_at", callback.due_at, now, zone)
+        written[same] = say.when("due_at", callback.due_at, now, zone)
+        return written[same]
 
     return schedule_callback
 
@@ -232,8 +237,3 @@ def _due(at: datetime, zone: tzinfo, now: datetime) -> datetime:
     if due > now + timedelta(days=MAX_CALLBACK_DAYS):
         raise ToolError(THAT_LATE)
     return due
-
-
-def _can_be_called(number: str) -> bool:
-    """Whether it is a telephone number at all; some callers show a word."""
-    return re.fullmatch(r"\+?[0-9]{3,15}", number, re.ASCII) is not None

@@ -6,6 +6,7 @@ SmsGateway(client, "https://api.twilio.com/2010-04-01/Accounts/AC…/Messages.js
 
 import base64
 import re
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,7 +15,9 @@ from audiosocket_agent.tools.hosts import is_loopback
 from audiosocket_agent.tools.http_client import HttpClient, HttpError, Request, Unanswered
 
 SEND_SECONDS: Final = 6.0
-_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_E164: Final = re.compile(r"\+[1-9][0-9]{8,14}")
+_MIN_NATIONAL_DIGITS: Final = 8
+"""Of a telephone that takes messages; fewer are an extension, or a service's that is paid for."""
 _NATIONAL_DIGITS: Final = 10
 """A number of more digits that begins with the country's has it already."""
 
@@ -24,7 +27,8 @@ class SmsGateway:
     open.
 
     `sender` is a number or a name that the gateway knows. `country` is the code of numbers that are
-    written without one; where it is "", these get no message.
+    written without one; where it is "", these get no message. Only numbers of that country and of
+    `others` (codes) get one; where neither is known, those of every country do.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class SmsGateway:
         password: str,
         *,
         country: str = "",
+        others: Iterable[str] = (),
     ) -> None:
         parts = urlsplit(url)
         at_home = parts.scheme == "http" and is_loopback(parts.hostname or "")
@@ -47,6 +52,8 @@ class SmsGateway:
         self._url = url
         self._sender = sender
         self._country = country.removeprefix("+")
+        codes = (self._country, *(code.strip().removeprefix("+") for code in others))
+        self._countries = tuple(filter(None, codes)) or ("",)
         credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {credentials}"}
 
@@ -59,7 +66,11 @@ class SmsGateway:
             bare = digits.lstrip("0")
             has_country = len(bare) > _NATIONAL_DIGITS and bare.startswith(self._country)
             digits = f"+{bare}" if has_country else f"+{self._country}{bare}"
-        return digits if _E164.fullmatch(digits) else None
+        if not _E164.fullmatch(digits):
+            return None
+        of = [code for code in self._countries if digits.startswith(f"+{code}")]
+        national = len(digits) - 1 - len(max(of, key=len, default=digits))
+        return digits if national >= _MIN_NATIONAL_DIGITS else None
 
     async def send(self, to: str, text: str) -> None:
         """Send a message, once: a gateway knows no two as the same. Raises HttpError; Unanswered where

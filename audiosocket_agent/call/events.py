@@ -38,6 +38,9 @@ class ModelReady:
 class ModelFailed:
     """The model could not be had, or its session was lost."""
 
+    apologised: bool = False
+    """The caller is being told so: what is queued to be heard ends with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplyStarted:
@@ -90,6 +93,11 @@ class KeyTaken:
 @dataclass(frozen=True, slots=True)
 class KeysDue:
     """No further key has come for a while: those pressed belong together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplySpoiled:
+    """What is being heard is no speech, or has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +182,7 @@ Event = (
     | CallerSustained
     | KeyPressed
     | KeyTaken
+    | ReplySpoiled
     | KeysDue
     | AgentEnds
     | TransferAsked

@@ -14,6 +14,11 @@ FACTS: Final = ("caller", "caller_name", "extension")
 """What is known of every call."""
 
 
+def is_telephone(caller: str, least_digits: int = 3) -> bool:
+    """Whether a caller is shown by a telephone number at all; some are by a word, as anonymous."""
+    return re.fullmatch(rf"\+?[0-9]{{{least_digits},15}}", caller, re.ASCII) is not None
+
+
 class Direction(StrEnum):
     """Who has called whom."""
 

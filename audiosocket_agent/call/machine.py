@@ -57,6 +57,7 @@ from audiosocket_agent.call.events import (
     ModelReady,
     Outcome,
     ReplyPlayed,
+    ReplySpoiled,
     ReplyStarted,
     SilenceDue,
     TailPlayed,
@@ -130,22 +131,28 @@ class Limits:
 
 class Call:
     """One call; `now` is any monotonic clock in seconds. A call begins when its leg opens; where it
-    was announced before that, the model is dialled meanwhile."""
+    was announced before that, the model is dialled meanwhile.
 
-    def __init__(self, limits: Limits, now: float) -> None:
-        self.state = State.RINGING
-        self.outcome = Outcome.ERROR  # until an end is decided
+    `greeted`: it has begun before, and was lost; the caller is expected back. `held`: they are being
+    transferred."""
+
+    def __init__(
+        self, limits: Limits, now: float, *, greeted: bool = False, held: bool = False
+    ) -> None:
+        self.state = State.HELD if held else State.RINGING
+        # until an end is decided
+        self.outcome = Outcome.TRANSFERRED if held else Outcome.ERROR
         self._limits = limits
         self._model: bool | None = None  # ready; False: failed; None: being dialled
         self._accepted_at = now
-        self._greeted = False
+        self._greeted = greeted
         self._asked = False  # whether the caller is there, who has not been heard since
-        self._held = False  # the end that is decided is a transfer that may come back
+        self._held = held  # the end that is decided is a transfer that may come back
         self._playing = False  # a reply has started and is not played out, in whatever state
         self._words_to_come = False  # in ENDING: the agent has yet to say goodbye, or to finish it
         self._last_sent_at = now  # when the last frame of a reply left
         self._deadlines: dict[type[_Timed], float] = {
-            Unclaimed: now + limits.ring_s,
+            Unclaimed: now + (limits.held_s if held else limits.ring_s),
         }
 
     def receive(self, event: Event, now: float) -> list[Command]:
@@ -204,7 +211,7 @@ class Call:
         return self._ready(event, now) if self._model else []
 
     def _unclaimed(self, event: Event, now: float) -> list[Command]:
-        self.outcome = Outcome.ABANDONED
+        self.outcome = Outcome.CALLER_HANGUP if self._greeted else Outcome.ABANDONED
         return self._over(event, now)
 
     def _ready(self, event: Event, now: float) -> list[Command]:
@@ -286,7 +293,7 @@ class Call:
         return self._enough_heard(event, now) + self._key(event, now)
 
     def _enough_heard(self, event: Event, now: float) -> list[Command]:
-        """Whoever presses a key has heard enough."""
+        """Whoever presses a key has, and whoever hears a tone."""
         self._deadlines.pop(VerdictDue, None)
         self._stop_reply(now)
         return [DropReply()]
@@ -317,6 +324,8 @@ class Call:
         return self._end(Outcome.MAX_DURATION, now, self._limits.farewell_s)
 
     def _model_failed(self, event: Event, now: float) -> list[Command]:
+        assert isinstance(event, ModelFailed)
+        self._playing |= event.apologised
         return self._end(Outcome.MODEL_FAILED, now, self._limits.last_words_s)
 
     def _end(self, outcome: Outcome, now: float, within_s: float) -> list[Command]:
@@ -461,6 +470,7 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
         **_ENDS,
         KeyPressed: Call._key_over_reply,
         KeyTaken: Call._enough_heard,
+        ReplySpoiled: Call._enough_heard,
         KeysDue: Call._keys_pressed,
         ReplyPlayed: Call._played,
         CallerSpoke: Call._pause,
@@ -470,6 +480,7 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
         **_ENDS,
         KeyPressed: Call._key_over_reply,
         KeyTaken: Call._enough_heard,
+        ReplySpoiled: Call._enough_heard,
         KeysDue: Call._keys_pressed,
         CallerSustained: Call._confirmed,
         Interrupted: Call._confirmed,

@@ -85,6 +85,21 @@ def after_transfer(status: str) -> NextStep:
     return NextStep(Action.FALLBACK, reason="transfer_failed")
 
 
+def after_loss(
+    decided: Outcome | None, status: str, *, can_go_on: bool
+) -> tuple[Outcome, NextStep] | None:
+    """What became of a call whose process died: its outcome and what follows; None where it goes on. An
+    end that was `decided` stays so. `status` is as for `after_transfer`; `can_go_on`: there is somebody
+    who could."""
+    if status in GONE:
+        return Outcome.CALLER_HANGUP, after_transfer(status)
+    if decided is Outcome.TRANSFERRED and status == "ANSWER":
+        return Outcome.TRANSFERRED, after_transfer(status)
+    if decided is not None and decided is not Outcome.TRANSFERRED:
+        return decided, after(decided)
+    return None if can_go_on else (Outcome.ERROR, after(Outcome.ERROR))
+
+
 def transfer(target: Target, reason: str) -> NextStep:
     """What follows when the agent has passed the caller on. `reason` is a model's words: one line of
     it is shown, cut to length."""

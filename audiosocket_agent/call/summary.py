@@ -1,7 +1,11 @@
 """What a call was like: the numbers of its last log line."""
 
 from collections import Counter
+from collections.abc import Mapping
 from statistics import median
+from typing import Any, Final, Self
+
+KEPT_RESPONSES: Final = 50
 
 
 class Summary:
@@ -17,6 +21,27 @@ class Summary:
     def answered(self, seconds: float) -> None:
         """A reply began so long after the caller's last word."""
         self.responses_s.append(seconds)
+
+    def kept(self) -> dict[str, Any]:
+        """As JSON, for `restored`; of the latencies, the last ones."""
+        return {
+            "turns": self.turns,
+            "greeting_s": _round(self.greeting_s),
+            "responses_s": [round(each, 3) for each in self.responses_s[-KEPT_RESPONSES:]],
+            "barge_ins": dict(self.barge_ins),
+            "tokens": dict(self.tokens),
+        }
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, Any]) -> Self:
+        """A summary that goes on. Raises KeyError, TypeError."""
+        summary = cls()
+        summary.turns = kept["turns"]
+        summary.greeting_s = kept["greeting_s"]
+        summary.responses_s = list(kept["responses_s"])
+        summary.barge_ins.update(kept["barge_ins"])
+        summary.tokens.update(kept["tokens"])
+        return summary
 
     def fields(self) -> dict[str, float | int | None]:
         """The summary as flat log fields; latencies rounded to the millisecond."""

@@ -3,11 +3,11 @@
 The caller's ear is the judge. Whenever the model owes a sound, a wait begins, and time goes through
 its cures until the model is heard:
 
-    0 s          2 s            3 s           5 s                8 s
-    |────────────|──────────────|─────────────|──────────────────|
-    owed         Fill           Nudge         Reconnect          GiveUp
-                 (every 2 s     (a text)      (which says        (another model,
-                 of silence)                  it again)          an apology, the dialplan)
+    0 s          2 s            3 s           4.5 s         6 s             8 s
+    |────────────|──────────────|─────────────|─────────────|───────────────|
+    owed         Fill           Nudge         Reconnect     Reconnect       GiveUp
+                 (every 2 s     (a text)      (which says   (another        (an apology,
+                 of silence)                  it again)     model)          the dialplan)
 
 It owes one after the caller's turn, after a text, after a tool's result, and where its reply stops
 before its end. What is wrong beyond doubt is not waited for: an empty turn is nudged at once. The clock
@@ -54,17 +54,22 @@ class Patience:
 
     filler_s: float = 2.0
     """Of silence. More: dead air, which may not exceed 3 s. Less: fillers before sound answers."""
-    tool_filler_s: float = 2.8
-    """The same where a tool is used: a model that is told after 1 s of silence that it takes longer
-    begins to say so by 2 s (tools.silence)."""
+    late_filler_s: float = 2.8
+    """The same where the model has been told to speak a moment ago: with a tool that takes longer than
+    1 s (tools.silence), or with `missed_s`."""
+    missed_s: float = 2.0
+    """From a short sound of the caller to the nudge: it may have been nothing, so there is no filler
+    before it, and the answer to it is to come within 3 s all the same."""
     nudge_s: float = 3.0
     """From where an answer is owed to the nudge: three times what a sound answer takes, because a text
     interrupts one that is about to come, and may double it (livekit#2884)."""
-    reconnect_s: float = 2.0
-    """From the nudge. One in twenty texts is never answered (gemini-live-api-examples#55), and models
-    have stayed mute for the rest of their session (python-genai#2333)."""
-    give_up_s: float = 3.0
-    """From the reconnection. With the two before it 8 s, which is what a caller bears."""
+    reconnect_s: float = 1.5
+    """From the nudge. One in twenty texts is never answered (gemini-live-api-examples#55)."""
+    another_s: float = 1.5
+    """From a reconnection, or from its success, to the next: models have stayed mute for the rest of
+    their session (python-genai#2333), which the same session on a new connection does not cure."""
+    give_up_s: float = 8.0
+    """From where an answer is owed: what a caller bears. All cures are given up with it."""
     grace_s: float = 1.0
     """For a model that may go on by itself: it was interrupted by what nobody else has heard."""
     heard_s: float = 1.0
@@ -84,9 +89,6 @@ class Patience:
 class Fill:
     """Let the caller hear that the line is alive; what was played is told by `filled`."""
 
-    nth: int
-    """In this wait, from 1."""
-
 
 @dataclass(frozen=True, slots=True)
 class Nudge:
@@ -105,11 +107,13 @@ class Reconnect:
     """Take the session up again on a new connection, and say there what is not answered."""
 
     fault: Fault
+    another: bool = False
+    """Not the same session: that of another model, or at least a new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """This model does not come back."""
+    """No model answers; the call is for somebody else."""
 
     fault: Fault
     waited_s: float
@@ -142,7 +146,7 @@ class _Step(IntEnum):
     WAITING = 0
     NUDGED = 1
     RECONNECTED = 2
-    GIVEN_UP = 3
+    CHANGED = 3  # for another model
 
 
 @dataclass(slots=True)
@@ -152,6 +156,8 @@ class _Wait:
     since: float
     due: float
     """When the next cure is."""
+    until: float
+    """When all are given up."""
     quiet_from: float
     """When there was a sound, or at least a filler was asked for, as far as is known."""
     filler_s: float
@@ -159,7 +165,6 @@ class _Wait:
     """The model may have nothing to say: a turn without audio is an answer, too."""
     step: _Step = _Step.WAITING
     found: bool = False
-    fillers: int = 0
 
 
 class Watchdog:
@@ -221,13 +226,15 @@ class Watchdog:
 
     # -- the call ------------------------------------------------------------------------------
 
-    def attend(self, now: float, conversing: bool) -> None:
+    def attend(self, now: float, conversing: bool, *, playing: bool = False) -> None:
         """Whether the caller and the agent have each other. What was owed when they part is owed no
-        more; what is owed when they meet is owed from then on."""
+        more; what is owed when they meet is owed from then on. `playing`: there is something to be
+        heard already as they do."""
         if conversing is self._attending:
             return
         self._attending = conversing
-        self._playing = self._caller_sounds = False
+        self._playing = playing
+        self._caller_sounds = False
         if not conversing:
             self._wait = None
         elif self._wait is not None:
@@ -238,20 +245,25 @@ class Watchdog:
 
     def ready(self, now: float, *, told: bool = False) -> None:
         """The model is there, or there again; what it had not answered has been said to it again.
-        `told`: something else has, a greeting's cue or that it is to go on."""
+        `told`: it has been told to greet."""
         wait, first = self._wait, not self._dialled
         self._dialled = True
-        if first or wait is None:
+        if first:
             self._wait = None
             if told:
-                self._owe(Fault.NO_ANSWER, wait.since if wait else now).due = (
-                    now + self._limits.nudge_s
-                )
-        else:
-            due = now + self._limits.reconnect_s
-            wait.due = due if wait.step is _Step.GIVEN_UP else max(wait.due, due)
-            if wait.step is not _Step.WAITING:
+                greeting = self._owe(Fault.NO_ANSWER, now)
+                if wait is not None:
+                    greeting.since, greeting.until = wait.since, wait.until
+        elif wait is not None:
+            if wait.step is _Step.NUDGED:
                 wait.step = _Step.RECONNECTED
+            wait.due = max(wait.due, now + self._limits.another_s)
+        self._arm()
+
+    def lost(self, now: float) -> None:
+        """Its connection is lost, and it owes the caller something that is to come on the next."""
+        if self._wait is None:
+            self._owe(Fault.NO_ANSWER, now)
         self._arm()
 
     def told(self, now: float) -> None:
@@ -288,6 +300,7 @@ class Watchdog:
             if wait is not None and wait.found:  # "hello?" to a model that has been mute before
                 wait.soft = False
                 wait.due = last_heard_at + self._gap(wait)
+                wait.until = max(wait.until, wait.due)
             else:
                 self._owe(Fault.NO_ANSWER, last_heard_at)
         elif wait is None and self._missable and not self._playing:
@@ -377,7 +390,7 @@ class Watchdog:
         self._turn_tool = True
         self._tools[use_id] = awaits_caller
         wait = self._wait or self._owe(Fault.NO_ANSWER, now)
-        wait.filler_s = self._limits.tool_filler_s
+        wait.filler_s = self._limits.late_filler_s
         self._arm()
 
     def tool_over(self, use_id: str, now: float) -> None:
@@ -385,7 +398,7 @@ class Watchdog:
         if self._tools.pop(use_id, None) is None or self._tools:
             return
         wait = self._wait or self._owe(Fault.NO_ANSWER, now)
-        wait.due = now + self._gap(wait)
+        wait.due, wait.until = now + self._gap(wait), now + self._limits.give_up_s
         wait.soft |= self._announced  # it has told what the tool was about to do
         self._arm()
 
@@ -393,14 +406,15 @@ class Watchdog:
 
     def _owe(self, fault: Fault, since: float) -> _Wait:
         soft = fault in (Fault.MISSED, Fault.CUT)
-        wait = _Wait(fault, since, math.inf, since, self._limits.filler_s, soft)
+        until = since + self._limits.give_up_s
+        wait = _Wait(fault, since, until, until, since, self._limits.filler_s, soft)
         wait.due = since + self._gap(wait)
         self._wait = wait
         return wait
 
     def _restart(self, wait: _Wait, now: float) -> None:
         wait.since = wait.quiet_from = now
-        wait.due = now + self._gap(wait)
+        wait.due, wait.until = now + self._gap(wait), now + self._limits.give_up_s
 
     def _settle(self) -> None:
         self._wait = None
@@ -411,7 +425,9 @@ class Watchdog:
         limits = self._limits
         if wait.step is _Step.WAITING and wait.fault in (Fault.PHANTOM, Fault.EMPTY_TURN):
             return limits.grace_s
-        return (limits.nudge_s, limits.reconnect_s, limits.give_up_s, math.inf)[wait.step]
+        if wait.step is _Step.WAITING and wait.fault is Fault.MISSED:
+            return limits.missed_s
+        return (limits.nudge_s, limits.reconnect_s, limits.another_s, math.inf)[wait.step]
 
     def _arm(self) -> None:
         """Set the deadlines of the wait, where its clock runs."""
@@ -422,8 +438,8 @@ class Watchdog:
             return
         if wait.fault is not Fault.MISSED or wait.found:
             self._fill_at = max(wait.quiet_from, self._filled_until) + wait.filler_s
-        if self._dialled and not self._tools:
-            self._cure_at = wait.due
+        if not self._tools:
+            self._cure_at = min(wait.due, wait.until) if self._dialled else wait.until
 
     def _fill(self, now: float, quiet_s: float) -> Sequence[Cure]:
         wait = self._wait
@@ -432,29 +448,27 @@ class Watchdog:
         due = now - wait.quiet_from >= wait.filler_s - ROUNDING_S
         if due:
             wait.quiet_from = now - wait.filler_s + FILL_AGAIN_S
-            wait.fillers += 1
         self._arm()
-        return (Fill(wait.fillers),) if due else NOTHING
+        return (Fill(),) if due else NOTHING
 
     def _cure(self, now: float) -> Sequence[Cure]:
         wait = self._wait
         assert wait is not None
-        match wait.step:
-            case _Step.WAITING:
-                return self._nudge(now)
-            case _Step.NUDGED:
-                return self._reconnect(now)
-            case _:
-                wait.step, wait.due = _Step.GIVEN_UP, math.inf
-                self._arm()
-                return (GiveUp(wait.fault, now - wait.since),)
+        if now >= wait.until:
+            found = NOTHING if wait.found else self._find(wait, wait.fault)
+            self._settle()
+            return (*found, GiveUp(wait.fault, now - wait.since))
+        if wait.step is _Step.WAITING:
+            return self._nudge(now)
+        return self._reconnect(now)
 
     def _nudge(self, now: float) -> Sequence[Cure]:
         wait = self._wait
         assert wait is not None
         if wait.fault is Fault.MISSED:
             self._missable -= 1
-            wait.since = wait.quiet_from = now  # the silence before was nobody's fault
+            wait.since = now  # the silence before was nobody's fault
+            wait.filler_s = self._limits.late_filler_s  # it may speak by then
         found = self._find(wait, wait.fault)
         wait.step, wait.due = _Step.NUDGED, now + self._limits.reconnect_s
         self._told_in_turn = self._open
@@ -464,9 +478,11 @@ class Watchdog:
     def _reconnect(self, now: float) -> Sequence[Cure]:
         wait = self._wait
         assert wait is not None
-        wait.step, wait.due = _Step.RECONNECTED, now + self._limits.give_up_s
+        another = wait.step is _Step.RECONNECTED
+        wait.step = _Step.CHANGED if another else _Step.RECONNECTED
+        wait.due = now + self._gap(wait)
         self._arm()
-        return (Reconnect(wait.fault),)
+        return (Reconnect(wait.fault, another),)
 
     def _find(self, wait: _Wait, fault: Fault) -> Sequence[Cure]:
         if wait.found and wait.fault is fault:
@@ -486,13 +502,7 @@ class Watchdog:
             wait.fault = Fault.EMPTY_TURN
             return NOTHING
         found = self._find(wait, Fault.EMPTY_TURN)
-        match wait.step:
-            case _Step.WAITING:
-                return (*found, *self._nudge(now))
-            case _Step.NUDGED:
-                return (*found, *self._reconnect(now))
-            case _:
-                return found
+        return found if wait.step is _Step.CHANGED else (*found, *self._cure(now))
 
     def _cut(self, now: float) -> Sequence[Cure]:
         """The rest can be asked for while what there is of the reply is being heard."""
@@ -530,7 +540,7 @@ class Watchdog:
         if self._wait is not None:
             self._restart(self._wait, since)
         elif self._tools:
-            self._owe(Fault.NO_ANSWER, since).filler_s = self._limits.tool_filler_s
+            self._owe(Fault.NO_ANSWER, since).filler_s = self._limits.late_filler_s
         else:
             self._owe(Fault.STALLED, since)
         self._arm()
@@ -538,6 +548,6 @@ class Watchdog:
     def _silence_it(self, now: float, since: float) -> Sequence[Cure]:
         self._words_known = False  # until there are words again: one good reply is lost, not all
         self._playing = False
-        self._owe(Fault.ENDLESS, since)
+        self._owe(Fault.ENDLESS, since).until = now + self._limits.give_up_s
         *found, nudge = self._nudge(now)
         return (*found, Drop(), nudge)

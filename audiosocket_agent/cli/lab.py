@@ -3,13 +3,16 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from audiosocket_agent import config
 from audiosocket_agent.errors import StartError
 from audiosocket_agent.wire import KIND_OF_RATE
+
+if TYPE_CHECKING:
+    from audiosocket_agent.lab.simulator import Exchange
 
 CERTIFICATES: Final = config.state_directory() / "simulator"
 
@@ -63,6 +66,14 @@ def simulate(
     think: Annotated[float, typer.Option(help="Seconds from a turn to its answer.")] = 0.3,
     silence_ms: Annotated[int, typer.Option(help="Silence that ends a caller's turn.")] = 500,
     speed: Annotated[float, typer.Option(help="Times real time; 0 sends all at once.")] = 4.0,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TOOL[={…}]",
+            help="A tool to use, with arguments as JSON, in answer to the caller's first turn, and to "
+            "the next; repeatable.",
+        ),
+    ] = None,
     fault: Annotated[list[str] | None, typer.Option(help="What goes wrong; repeatable.")] = None,
     faults: Annotated[bool, typer.Option("--faults", help="List the faults.")] = False,
 ) -> None:
@@ -81,6 +92,7 @@ def simulate(
             silence_ms=silence_ms,
             speed=speed,
             faults=frozenset(fault or ()),
+            script=tuple(used(text) for text in use or ()),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -94,6 +106,20 @@ def simulate(
         uvloop.run(simulator.serve(behaviour, host, port, certificates, ready))
     except OSError as error:
         raise StartError(f"{host}:{port} cannot be used ({error.strerror or error})") from None
+
+
+def used(text: str) -> "Exchange":
+    """A turn in which the model uses a tool, and says what came of it. Raises BadParameter."""
+    from audiosocket_agent.lab.simulator import Behaviour, Exchange, Line, Use
+
+    name, is_given, given = text.partition("=")
+    try:
+        arguments = json.loads(given) if is_given else {}
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise typer.BadParameter(f"--use {text!r} is not TOOL={{JSON}}")
+    return Exchange(steps=(Use(name, arguments), Line(Behaviour().reply, f"{{{name}.output}}")))
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from audiosocket_agent import config
 from audiosocket_agent.cli import record_text
 from audiosocket_agent.cli.database import NothingThere, as_json, here, records
 from audiosocket_agent.cli.options import AsJson, ConfigFile
+from audiosocket_agent.cli.text import printable
 from audiosocket_agent.control.client import ControlError, ask
 from audiosocket_agent.settings import Settings
 
@@ -121,17 +122,22 @@ def forget(
 ) -> None:
     """Delete all that is known of a call or a caller: turns, recordings, tickets, callbacks.
 
-    Exit 1 where a call is up, which goes on to be written: forget it again when it is over.
+    A number is found however it is written: with its country, with a zero, or without. Exit 1 where a
+    call is up, which goes on to be written, or a file cannot be deleted: forget it again then.
     """
     if bool(call) == bool(caller):
         raise typer.BadParameter("name a call, or a number by --caller", param_hint="CALL")
     erased = asyncio.run(_forget(file, call, caller, ask_first=sys.stdin.isatty() and not yes))
     typer.echo(as_json(asdict(erased)) if json else record_text.erased(erased))
+    if erased.numbers not in ([], [caller]) and not json:
+        typer.echo(printable(f"of {', '.join(erased.numbers)}"))
+    for path, why in erased.stuck.items():
+        typer.echo(f"not deleted: the recording {path}: {why}", err=True)
     for path in erased.missing:
         typer.echo(f"not here: the recording {path}", err=True)
     for call_id in erased.up:
         typer.echo(f"{call_id} is up: forget it again when it is over", err=True)
-    raise typer.Exit(1 if erased.up else 0)
+    raise typer.Exit(1 if erased.up or erased.stuck else 0)
 
 
 async def _forget(
@@ -141,29 +147,40 @@ async def _forget(
     from audiosocket_agent.records.sweep import sweep
 
     settings = config.load_beside_the_service(file).settings
+    journal = config.journal_directory()
     async with records(file) as store:
+        await erase.replay(store, journal)
         call_id = await _call_id(store, call) if call else ""
         if ask_first:
-            whose = f"call {call_id}" if call_id else f"all calls of {caller}"
+            numbers = await erase.spellings(store, caller) if caller else []
+            whose = f"call {call_id}" if call_id else f"all calls of {', '.join(numbers) or caller}"
             typer.confirm(
                 f"Delete {whose}, with recordings, tickets and callbacks?", abort=True, err=True
             )
         up = [
             each["id"]
             for each in await _calls_up(settings)
-            if call_id == each["id"] or (caller is not None and caller == each["caller"])
+            if call_id == each["id"] or (caller is not None and _same(caller, each["caller"]))
         ]
-        ids = {call_id} if call_id else await _calls_of(store, caller or "")
-        journal = config.journal_directory()
         if call_id:
             erased = await erase.forget_call(store, journal, call_id)
         else:
             erased = await erase.forget_caller(store, journal, caller or "")
-    erased.recordings += await asyncio.to_thread(sweep, config.recordings_directory(settings), ids)
+    recordings = config.recordings_directory(settings)
+    swept, stuck = await asyncio.to_thread(sweep, recordings, set(erased.ids))
+    erased.recordings += swept
+    erased.stuck |= stuck
     erased.up[:] = dict.fromkeys([*erased.up, *up])
-    if not (erased.calls or erased.tickets or erased.callbacks or erased.recordings or erased.up):
+    deleted = erased.calls + erased.tickets + erased.callbacks + erased.recordings
+    if not (deleted or erased.stuck or erased.up):
         raise NothingThere(f"nothing is known of {call_id or caller}")
     return erased
+
+
+def _same(number: str, other: str) -> bool:
+    from audiosocket_agent.records.lookup import same_phone
+
+    return number == other or same_phone(number, other)
 
 
 async def _call_id(store: "Store", call: str) -> str:
@@ -177,13 +194,6 @@ async def _call_id(store: "Store", call: str) -> str:
     if found := await prefix.find(store, schema.calls, call):
         return found
     raise NothingThere(f"there is no call {call!r} in the records")
-
-
-async def _calls_of(store: "Store", caller: str) -> set[str]:
-    from audiosocket_agent.records import listing
-
-    found = await listing.calls(store, listing.Which(caller=caller), limit=sys.maxsize)
-    return {call.id for call in found}
 
 
 async def _calls_up(settings: Settings) -> Sequence[dict[str, str]]:

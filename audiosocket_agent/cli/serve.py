@@ -1,6 +1,7 @@
 """The service itself, and its settings."""
 
 import json
+from typing import Annotated
 
 import typer
 
@@ -8,14 +9,24 @@ from audiosocket_agent import __version__, config
 from audiosocket_agent.cli.options import AsJson, ConfigFile
 
 
-def serve(file: ConfigFile = None) -> None:
+def serve(
+    file: ConfigFile = None,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Take the ports of the service that is running, which then drains; where none is, "
+            "start as ever.",
+        ),
+    ] = False,
+) -> None:
     """Take calls until told to stop."""
     import uvloop
 
     from audiosocket_agent.service import serve as run
 
     loaded = config.load(file)
-    uvloop.run(run(loaded.settings))
+    uvloop.run(run(loaded.settings, take_over=take_over))
 
 
 def version() -> None:
@@ -25,7 +36,10 @@ def version() -> None:
 
 def config_check(file: ConfigFile = None) -> None:
     """Say whether the settings can be used."""
+    from audiosocket_agent.roster import check_bounds
+
     loaded = config.load_beside_the_service(file)
+    check_bounds(loaded.settings)
     typer.echo(f"ok: {len(loaded.origins)} settings given, model {loaded.settings.model}")
 
 
@@ -50,6 +64,9 @@ def agents_list(file: ConfigFile = None, as_json: AsJson = False) -> None:
                 "name": agent.name,
                 "default": agent.name == settings.default_agent,
                 "tools": agent.tools,
+                "webhooks": [webhook.name for webhook in agent.webhooks],
+                "functions": [function.spec.name for function in agent.functions],
+                "mcp": {server.name: list(server.names) for server in agent.mcp},
                 "targets": {t.name: t.extension for t in agent.targets},
                 "keys": {digit: key.action for digit, key in agent.keys.items()},
             }

@@ -33,6 +33,7 @@ async def demo(*, fast_path: bool, heard: Path = HEARD) -> bool:
                 "GEMINI_API_KEY": "simulated",
                 "GEMINI_FAST_PATH": str(fast_path),
                 "VOICE_MODEL": "gemini",
+                "PHRASES": "false",
                 "AUDIOSOCKET_PORT": "0",
                 "FASTAGI_PORT": "0",
                 "METRICS_HOST": "127.0.0.1",

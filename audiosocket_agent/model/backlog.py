@@ -39,6 +39,16 @@ class AudioPause:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivityStart:
+    """The caller's turn begins; only where turns are marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityEnd:
+    """The caller's turn is over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """Something that is not the caller's speech."""
 
@@ -58,7 +68,8 @@ class Heard:
     ms: int
 
 
-Item = Audio | AudioPause | Text | ToolResult | Heard
+Speech = Audio | AudioPause | ActivityStart | ActivityEnd
+Item = Speech | Text | ToolResult | Heard
 
 
 @dataclass(slots=True, repr=False)  # somebody's words
@@ -77,11 +88,14 @@ class Backlog:
         self._kept: deque[_Kept] = deque()
         self._audio_s = 0.0
         self._others = 0
+        self._in_activity = False  # the caller's turn is under way, and is marked
 
     def keep(self, item: Item, *, sent: bool) -> None:
         """`sent`: a model may have it already."""
         if sent and isinstance(item, ToolResult | Heard):
             return  # of use to the connection it was meant for, and to no other
+        if isinstance(item, ActivityStart | ActivityEnd):
+            self._in_activity = isinstance(item, ActivityStart)
         if isinstance(item, Audio):
             seconds = item.seconds
             self._kept.append(_Kept(item, sent, seconds))
@@ -100,18 +114,46 @@ class Backlog:
 
     def understood(self) -> None:
         """What the caller was heard to say has come back in words."""
-        self._forget(lambda item: isinstance(item, Audio | AudioPause))
+        self._forget(lambda item: isinstance(item, Speech))
 
     @property
     def has_text(self) -> bool:
         """There is something that the model will answer by itself."""
         return any(isinstance(kept.item, Text | ToolResult) for kept in self._kept)
 
+    def mark(self) -> None:
+        """Make the audio there is one turn of the caller, for a connection that is told of them."""
+        self._kept = deque(kept for kept in self._kept if not isinstance(kept.item, AudioPause))
+        audio = [nth for nth, kept in enumerate(self._kept) if isinstance(kept.item, Audio)]
+        if audio:
+            self._kept.insert(audio[-1] + 1, _Kept(ActivityEnd(), sent=True))
+            self._kept.insert(audio[0], _Kept(ActivityStart(), sent=True))
+
     def again(self) -> Iterator[Item]:
         """All of it, for a connection that has had none."""
         for kept in self._kept:
             kept.sent = False
+        self._mend()
         return self.unsent()
+
+    def _mend(self) -> None:
+        """A turn whose beginning is forgotten begins with what is left of it; one of which nothing is
+        left was none."""
+        marks = [kept for kept in self._kept if isinstance(kept.item, ActivityStart | ActivityEnd)]
+        inside = isinstance(marks[0].item, ActivityEnd) if marks else self._in_activity
+        if inside:
+            self._kept.appendleft(_Kept(ActivityStart(), sent=False))
+        begun: _Kept | None = None  # and nothing heard since
+        empty: list[_Kept] = []
+        for kept in self._kept:
+            match kept.item:
+                case ActivityStart():
+                    begun = kept
+                case Audio():
+                    begun = None
+                case ActivityEnd() if begun is not None:
+                    empty += (begun, kept)
+        self._kept = deque(kept for kept in self._kept if not any(kept is each for each in empty))
 
     def unsent(self) -> Iterator[Item]:
         """What the present connection has not had, now sent; audio in larger pieces."""

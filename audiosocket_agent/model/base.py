@@ -28,12 +28,28 @@ class Capabilities:
     async_tools: bool = False
     """While a tool that is declared slow runs, the model goes on, and can be told things; else it waits
     for the result of any."""
+    answers: bool = False
+    """To whatever the caller says, and to any text, it says something within seconds. Where it does
+    not, it is at fault, and is made to (vigil)."""
+    local_turns: bool = False
+    """The caller's turns may be marked for it (`SessionSetup.local_turns`); else it finds them."""
     resumable: bool = False
     """A session gives handles (`Resumable`) by which `SessionSetup.resume` takes it up again."""
 
 
 def _always() -> bool:
     return True
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # somebody's words
+class Said:
+    """A line of what was said in a call before the session began."""
+
+    speaker: str
+    """"caller" or "agent"; "tool" for the use of one."""
+    text: str
+    remembered: bool = False
+    """By whoever comes back by `SessionSetup.resume`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,11 @@ class SessionSetup:
     """None: as its settings have it."""
     resume: str = ""
     """The handle of a session that is to go on; empty: a new one."""
+    past: tuple[Said, ...] = ()
+    """What was said in the call before, the oldest first."""
+    local_turns: bool = False
+    """The caller's turns are marked by `VoiceSession.begin_activity` and `end_activity`, and all audio
+    that is sent is between the two. Else the model finds them in all the audio there is."""
     plain: bool = False
     """Leave out whatever a session can do without: a provider may have refused some of it."""
     quiet: Callable[[], bool] = field(default=_always, compare=False)
@@ -109,6 +130,8 @@ class Usage:
     """Tokens of one turn, by (direction, modality): ("in", "audio"), ("out", "text") ..."""
 
     tokens: Mapping[tuple[str, str], int]
+    model: str = ""
+    """Whose they are; empty: of the one that the settings name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +149,12 @@ class Resumable:
 
 
 @dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is lost, or was given up, while the model owed the caller something. Another is
+    being made: Reconnected follows, or the end of the session."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnected:
     """The session goes on, on a new connection."""
 
@@ -135,6 +164,8 @@ class Reconnected:
     """For so long nothing the caller said reached the model; it was kept, and has been sent."""
     model: str
     """Whose session it is now (`VoiceModel.name`)."""
+    resumed: bool = True
+    """By its handle; else it was told what has been said."""
 
 
 ModelEvent = (
@@ -147,6 +178,7 @@ ModelEvent = (
     | Usage
     | GoAway
     | Resumable
+    | Disconnected
     | Reconnected
 )
 
@@ -168,6 +200,18 @@ class VoiceSession(Protocol):
     def end_audio(self) -> None:
         """Say that the caller's audio pauses (mute, hold); the next `send_audio` resumes it."""
 
+    def begin_activity(self) -> None:
+        """Say that the caller's turn begins with the next audio. Interrupts the model, unless that is
+        off. Only where turns are marked (`SessionSetup.local_turns`, `mark_turns`)."""
+
+    def end_activity(self) -> None:
+        """Say that the caller's turn is over; the model answers."""
+
+    def mark_turns(self, *, unanswered: bool) -> bool:
+        """Let the caller's turns be marked from now on, though the setup did not say so; it takes a new
+        connection. `unanswered`: the last audio had a turn in it that was not found. False where it
+        cannot be done, or is done already."""
+
     def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
         """Answer a tool call. `result` is data the model can speak about."""
 
@@ -177,6 +221,12 @@ class VoiceSession(Protocol):
     def note_heard(self, heard_ms: int) -> None:
         """Tell the model that of its interrupted reply only the first `heard_ms` were heard.
         Only where `Capabilities.heard_notes`; else nothing happens."""
+
+    def reconnect(self, reason: str, *, another: bool = False) -> None:
+        """Give the present connection up, though it has said nothing of its end: for whoever has been
+        waiting for the model in vain. `reason`: a short fixed word; `another`: that of another model,
+        or at least without what this session remembers. Nothing happens where there is no more than
+        one connection."""
 
     def events(self) -> AsyncIterator[ModelEvent]:
         """What happens, until the session is lost, which raises ModelError."""

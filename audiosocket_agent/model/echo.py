@@ -91,6 +91,15 @@ class EchoSession:
     def end_audio(self) -> None:
         """A pause of the caller ends nothing here."""
 
+    def begin_activity(self) -> None:
+        """Never told: an echo finds the caller's turns itself."""
+
+    def end_activity(self) -> None:
+        """See begin_activity."""
+
+    def mark_turns(self, *, unanswered: bool) -> bool:
+        return False
+
     def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
         """Never asked for: an echo uses no tools."""
 
@@ -99,6 +108,9 @@ class EchoSession:
 
     def note_heard(self, heard_ms: int) -> None:
         """Of no use to an echo."""
+
+    def reconnect(self, reason: str, *, another: bool = False) -> None:
+        """There is no connection."""
 
     async def events(self) -> AsyncIterator[ModelEvent]:
         if self._greeting:

@@ -62,6 +62,8 @@ class GeminiModel:
         self.capabilities = Capabilities(
             heard_notes=settings.heard_notes and self._live.notes_in_history,
             async_tools=self._live.async_tools,
+            answers=True,
+            local_turns=True,
             resumable=True,
         )
         self._client = genai.Client(
@@ -81,6 +83,7 @@ class GeminiModel:
             sink,
             self.capabilities,
             self._errors,
+            model=self.name,
             text_by_realtime_input=self._live.text_by_realtime_input,
             async_tools=frozenset(tool.name for tool in setup.tools if self._is_async(tool)),
         )
@@ -120,7 +123,9 @@ class GeminiModel:
                 if live.thinking_budget is None
                 else types.ThinkingConfig(thinking_budget=live.thinking_budget)
             ),
-            realtime_input_config=_turn_taking(settings, interruptions=self._interruptions),
+            realtime_input_config=_turn_taking(
+                settings, interruptions=self._interruptions, local=setup.local_turns
+            ),
             input_audio_transcription=transcription,
             output_audio_transcription=transcription,
             context_window_compression=_compression(settings),
@@ -163,9 +168,11 @@ class GeminiSession:
         capabilities: Capabilities,
         failures: Callable[[], AbstractContextManager[None]],
         *,
+        model: str,
         text_by_realtime_input: bool,
         async_tools: Collection[str] = (),
     ) -> None:
+        self._model = model
         self._sink = sink
         self._async_tools = async_tools
         self._text_by_realtime_input = text_by_realtime_input
@@ -195,6 +202,23 @@ class GeminiSession:
             self.connection.send_audio_end()
         else:
             self._queue(lambda live: live.send_realtime_input(audio_stream_end=True))
+
+    def begin_activity(self) -> None:
+        if self.connection is not None:
+            self.connection.send_activity(begins=True)
+        else:
+            start = types.ActivityStart()
+            self._queue(lambda live: live.send_realtime_input(activity_start=start))
+
+    def end_activity(self) -> None:
+        if self.connection is not None:
+            self.connection.send_activity(begins=False)
+        else:
+            end = types.ActivityEnd()
+            self._queue(lambda live: live.send_realtime_input(activity_end=end))
+
+    def mark_turns(self, *, unanswered: bool) -> bool:
+        return False  # a connection keeps its setup
 
     def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
         response = types.FunctionResponse(id=call.id, name=call.name, response=dict(result))
@@ -259,6 +283,9 @@ class GeminiSession:
         except Exception as error:  # the SDK is on the stack, and would swallow a TypeError
             raise OursFailed from error
 
+    def reconnect(self, reason: str, *, another: bool = False) -> None:
+        """It has this one connection (model.lasting has more)."""
+
     async def events(self) -> AsyncIterator[ModelEvent]:
         with self._failures():
             while True:  # the SDK's iterator ends with every turn of the model
@@ -285,7 +312,7 @@ class GeminiSession:
         if content:
             yield from self._turn(content)
         if message.usage_metadata:
-            yield Usage(_tokens(message.usage_metadata))
+            yield Usage(_tokens(message.usage_metadata), self._model)
         if message.go_away:
             yield GoAway(_seconds(message.go_away.time_left))
         update = message.session_resumption_update
@@ -341,22 +368,30 @@ def _speech(name: str, language: str) -> types.SpeechConfig | None:
     return types.SpeechConfig(voice_config=voice if name else None, language_code=language or None)
 
 
-def _turn_taking(settings: GeminiSettings, *, interruptions: bool) -> types.RealtimeInputConfig:
-    start, end = types.StartSensitivity, types.EndSensitivity
+def _turn_taking(
+    settings: GeminiSettings, *, interruptions: bool, local: bool
+) -> types.RealtimeInputConfig:
     return types.RealtimeInputConfig(
-        automatic_activity_detection=types.AutomaticActivityDetection(
-            start_of_speech_sensitivity={
-                "high": start.START_SENSITIVITY_HIGH,
-                "low": start.START_SENSITIVITY_LOW,
-            }.get(settings.start_sensitivity),
-            end_of_speech_sensitivity={
-                "high": end.END_SENSITIVITY_HIGH,
-                "low": end.END_SENSITIVITY_LOW,
-            }.get(settings.end_sensitivity),
-            prefix_padding_ms=round(settings.prefix_padding * 1000),
-            silence_duration_ms=round(settings.silence_duration * 1000),
+        automatic_activity_detection=(
+            types.AutomaticActivityDetection(disabled=True) if local else _detection(settings)
         ),
         activity_handling=(None if interruptions else types.ActivityHandling.NO_INTERRUPTION),
+    )
+
+
+def _detection(settings: GeminiSettings) -> types.AutomaticActivityDetection:
+    start, end = types.StartSensitivity, types.EndSensitivity
+    return types.AutomaticActivityDetection(
+        start_of_speech_sensitivity={
+            "high": start.START_SENSITIVITY_HIGH,
+            "low": start.START_SENSITIVITY_LOW,
+        }.get(settings.start_sensitivity),
+        end_of_speech_sensitivity={
+            "high": end.END_SENSITIVITY_HIGH,
+            "low": end.END_SENSITIVITY_LOW,
+        }.get(settings.end_sensitivity),
+        prefix_padding_ms=round(settings.prefix_padding * 1000),
+        silence_duration_ms=round(settings.silence_duration * 1000),
     )
 
 

@@ -20,6 +20,8 @@ MAX_UNSENT_BYTES: Final = 256 * 1024
 """About 5 s of 16 kHz audio as base64 in JSON. Audio beyond it is dropped, not queued: a model that
 hears the caller 5 s late is of no use to the call."""
 
+_ACTIVITY_START: Final = b'{"realtime_input":{"activityStart":{}}}'
+_ACTIVITY_END: Final = b'{"realtime_input":{"activityEnd":{}}}'
 _AUDIO_MARK: Final = b'"inlineData"'
 _MARK_WITHIN: Final = 128
 """`{"serverContent":{"modelTurn":{"parts":[{"inlineData":` is 54 bytes, indented about 96; further in,
@@ -59,6 +61,10 @@ class FastConnection(ClientConnection):
     def send_audio_end(self) -> None:
         """Say that the audio pauses, in order with it."""
         broadcast((self,), b'{"realtime_input":{"audioStreamEnd":true}}', text=True)
+
+    def send_activity(self, *, begins: bool) -> None:
+        """Mark an end of the caller's turn, in order with its audio."""
+        broadcast((self,), _ACTIVITY_START if begins else _ACTIVITY_END, text=True)
 
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message that is not audio alone, as bytes."""

@@ -8,9 +8,11 @@ again and again, and some models take none at all.
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from audiosocket_agent.model.base import Said
 
 MAX_LINE_CHARS: Final = 1_000
 """Of a longer one the end is kept."""
@@ -39,11 +41,14 @@ class _Line:
 
 
 class History:
-    """Of one call. Pure; bounded by MAX_CHARS, the oldest lines go first."""
+    """Of one call. Pure; bounded by MAX_CHARS, the oldest lines go first. `past`: what was said in it
+    before."""
 
-    def __init__(self) -> None:
-        self._lines: deque[_Line] = deque()
-        self._chars = 0
+    def __init__(self, past: Iterable[Said] = ()) -> None:
+        self._lines = deque(
+            _Line(line.speaker, line.text, line.remembered, here=False) for line in past
+        )
+        self._chars = sum(len(line.text) for line in self._lines)
 
     def said(self, speaker: str, text: str) -> None:
         """Words, in whatever pieces they come."""

@@ -23,8 +23,12 @@ SHORTEST_S: Final = 0.3
 """An attempt with less time left is not worth making."""
 TRIES: Final = 3
 """On one model while there is another."""
+LAST_TRIES: Final = 12
+"""On the only one there is: a network that flaps for half a minute is no reason to lose a call."""
 BACKOFF_S: Final = 0.25
 LONGEST_BACKOFF_S: Final = 1.0
+LOOK_AGAIN_S: Final = 0.5
+"""At a breaker that is open, by a call that is up: it is worth the wait, a new one is not."""
 STABLE_S: Final = 10.0
 """A connection that has lasted as long was a good one; more than TRIES in a row that have not are a
 loop."""
@@ -42,6 +46,8 @@ class Attempt:
     """Without optional fields."""
     at: float
     until: float
+    waits: bool = False
+    """Nothing is to be attempted; ask again at `at`."""
 
 
 class Ladder:
@@ -58,9 +64,11 @@ class Ladder:
         self._began_at = 0.0
         self._not_before = 0.0
         self._exhausted = False
+        self._patient = False
 
-    def begin(self, now: float) -> None:
-        """A session is wanted."""
+    def begin(self, now: float, *, up: bool = False) -> None:
+        """A session is wanted; by a call that is `up`, if there was one before it."""
+        self._patient = up
         self._left = [rung for rung in range(self._rungs) if rung != self.rung]
         self._resume = True
         self._tries = 0
@@ -69,14 +77,23 @@ class Ladder:
 
     def lost(self, error: ModelError, lived_s: float, now: float, *, handle: bool) -> None:
         """The session was lost after `lived_s` on its connection."""
-        self.begin(now)
+        self.begin(now, up=True)
         self._short_lived = self._short_lived + 1 if lived_s < STABLE_S else 0
         fault = fault_of(error)
-        if self._short_lived > TRIES:
+        if self._short_lived > (TRIES if self._left else LAST_TRIES):
             self._short_lived = 0
             self._climb()
         elif fault is not Fault.LOST:
             self._learn(fault, now, handle=handle)
+        elif self._short_lived > TRIES:
+            self._not_before = now + LONGEST_BACKOFF_S
+
+    def another(self) -> None:
+        """To be called after `lost`: the session itself was at fault. The next model, or where there
+        is none a new session of this one."""
+        self._resume = False
+        if self._left:
+            self._climb()
 
     def failed(self, error: ModelError, now: float, *, handle: bool) -> None:
         """The attempt came to nothing; `handle`: it was made with one."""
@@ -101,6 +118,9 @@ class Ladder:
                 return Attempt(
                     self.rung, self._resume, self.plain, at, until=min(at + ATTEMPT_S, end)
                 )
+            if self._patient and not self._left:
+                again = at + LOOK_AGAIN_S
+                return Attempt(self.rung, self._resume, self.plain, again, until=end, waits=True)
             self._climb()
             at = now
         return None

@@ -30,6 +30,8 @@ from audiosocket_agent import log
 from audiosocket_agent.clock import monotonic
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.model.backlog import (
+    ActivityEnd,
+    ActivityStart,
     Audio,
     AudioPause,
     Backlog,
@@ -40,6 +42,7 @@ from audiosocket_agent.model.backlog import (
 )
 from audiosocket_agent.model.base import (
     AudioSink,
+    Disconnected,
     GenerationEnded,
     GoAway,
     ModelEvent,
@@ -71,6 +74,7 @@ MAX_CALLS: Final = 100
 """Tool calls whose result is awaited; a model that has more forgot the oldest long ago."""
 
 GO_AWAY: Final = "go_away"
+LOCAL_TURNS: Final = "local_turns"
 CIRCUIT_OPEN: Final = "circuit_open"
 
 CONTINUE: Final = (
@@ -106,6 +110,7 @@ class LastingModel:
         self.capabilities = replace(
             first.capabilities,
             async_tools=all(rung.model.capabilities.async_tools for rung in rungs),
+            local_turns=all(rung.model.capabilities.local_turns for rung in rungs),
         )
 
     @asynccontextmanager
@@ -140,16 +145,19 @@ class LastingSession:
         self._link: Link | None = None  # the one that is talked on
         self._up_at = 0.0
         self._spare: Link | None = None  # the one that is to follow it
+        self._left: Link | None = None  # the present one, where it is to be told nothing more
         self._held_at = 0.0  # since then what is said waits for the spare
         self._change_by: float | None = None  # goAway: a pause is waited for until then
+        self._leave_by = 0.0  # and until then for the handle that knows of the last turn
         self._not_before = 0.0  # the next attempt to change over
         self._ladder = Ladder(len(rungs))
         self._handle = setup.resume
-        self._history = History()
+        self._history = History(setup.past)
         self._backlog = Backlog()
         self._turn = Turn()
         self._begun = False  # the model has acted: it is not to greet again
         self._owed = False  # an answer, by whatever connection comes next
+        self._another = False  # the next connection is to be another model's, or a new session's
         self._asked: dict[str, ToolCall] = {}  # by the present connection
         self._orphans: dict[str, ToolCall] = {}  # by connections that are gone
         self._gone_dropped = 0
@@ -167,6 +175,28 @@ class LastingSession:
     def end_audio(self) -> None:
         self._say(AudioPause())
 
+    def begin_activity(self) -> None:
+        self._say(ActivityStart())
+
+    def end_activity(self) -> None:
+        self._say(ActivityEnd())
+
+    def mark_turns(self, *, unanswered: bool) -> bool:
+        able = all(rung.model.capabilities.local_turns for rung in self._rungs)
+        if self._setup.local_turns or not able or self._link is None:
+            return False
+        self._setup = replace(self._setup, local_turns=True)
+        if unanswered and not self._turn.owed:
+            self._backlog.mark()
+        else:  # there was no turn in it, or the model knows of it
+            self._backlog.understood()
+        if self._spare is not None:  # it was told otherwise
+            self._spare.leave()
+            self._spare = None
+        self._left = self._link
+        self.reconnect(LOCAL_TURNS)
+        return True
+
     def send_tool_result(self, call: ToolCall, result: Mapping[str, Any]) -> None:
         self._history.used(call.name, call.arguments, result)
         self._say(ToolResult(call, result))
@@ -178,15 +208,15 @@ class LastingSession:
     def note_heard(self, heard_ms: int) -> None:
         self._say(Heard(heard_ms))
 
-    def reconnect(self, reason: str) -> None:
-        """Give the present connection up, though it has said nothing of its end; `reason` is a short
-        fixed word. For whoever has been waiting for the model in vain."""
+    def reconnect(self, reason: str, *, another: bool = False) -> None:
         if self._link is not None:
+            self._another |= another
             error = ModelError(reason, "given up", retryable=True)
             self._inbox.put_nowait(Note(self._link, Down(error), lambda: None))
 
     def _say(self, item: Item) -> None:
-        voice = self._link.session if self._link and self._spare is None else None
+        present = self._link if self._link is not self._left else None
+        voice = present.session if present and self._spare is None else None
         self._backlog.keep(item, sent=voice is not None)
         if voice is not None:
             self._send(voice, item)
@@ -197,6 +227,10 @@ class LastingSession:
                 voice.send_audio(pcm, rate_hz)
             case AudioPause():
                 voice.end_audio()
+            case ActivityStart():
+                voice.begin_activity()
+            case ActivityEnd():
+                voice.end_activity()
             case Text(text):
                 voice.send_text(text)
             case ToolResult(call, result):
@@ -279,6 +313,7 @@ class LastingSession:
             case GoAway(seconds_left):
                 now = self._clock()
                 self._change_by = now + max(seconds_left - LEAVE_EARLY_S, seconds_left / 2)
+                self._leave_by = (self._change_by + now + seconds_left) / 2
 
     def _model_acts(self) -> None:
         self._begun = True
@@ -305,16 +340,20 @@ class LastingSession:
         now = self._clock()
         began_at = self._held_at if self._spare is not None else now
         if lost is None:
-            self._ladder.begin(now)
+            self._ladder.begin(now, up=True)
         else:
             _log.warning("model connection lost", code=lost.code, reason=str(lost))
             if _refuses(lost):
                 self._rungs[self._ladder.rung].breaker.refused(now)
             lived_s = now - self._up_at
             self._ladder.lost(lost, lived_s, now, handle=bool(self._handle))
+            if self._another:
+                self._ladder.another()
         link = self._link
         for event in self._let_go():
             yield event
+        if self._owed:
+            yield Disconnected()
         if lost is None and link is not None:
             await link.left()
         await self._climb(lost)
@@ -324,7 +363,7 @@ class LastingSession:
 
     def _let_go(self) -> tuple[ModelEvent, ...]:
         """Leave the connection that was talked on. Returns what ends the turn it had under way."""
-        link, self._link = self._link, None
+        link, self._link, self._left = self._link, None, None
         assert link is not None
         self._gone_dropped += link.session.dropped
         link.leave()
@@ -343,6 +382,8 @@ class LastingSession:
         """Attempt after attempt, as the ladder says, until one has come up. Raises the last error."""
         while attempt := self._ladder.next(self._clock(), self._may_try):
             await asyncio.sleep(max(0.0, attempt.at - self._clock()))
+            if attempt.waits:
+                continue
             resuming = bool(self._handle) and attempt.resume
             if not attempt.resume:
                 self._lose_handle()
@@ -397,7 +438,7 @@ class LastingSession:
         self._history.connected()
         if self._owed and self._begun and not self._backlog.has_text:
             link.session.send_text(CONTINUE)
-        self._owed = False
+        self._owed = self._another = False
         for item in self._backlog.again():
             self._send(link.session, item)
 
@@ -410,7 +451,7 @@ class LastingSession:
         seconds = self._clock() - began_at
         name = self._link.model.name
         _log.info("model connected again", why=reason, seconds=round(seconds, 3), model=name)
-        return Reconnected(reason, seconds, name)
+        return Reconnected(reason, seconds, name, bool(self._handle))
 
     # -- a connection ends soon ----------------------------------------------------------------
 
@@ -438,15 +479,17 @@ class LastingSession:
         turn = self._turn
         if self._change_by is None or turn.generating:
             return False
-        if now >= self._change_by:
-            return True
         remembered = turn.settled or not self._handle  # else a turn would be forgotten
+        if now >= self._change_by:
+            return remembered or now >= self._leave_by
         free = not (turn.under_way or self._asked)
         return remembered and free and self._setup.quiet()
 
     def _change_over(self, spare: Link) -> tuple[ModelEvent, ...]:
         self._spare = None
         ended = self._let_go()
+        if self._owed:
+            ended = (*ended, Disconnected())
         self._adopt(spare)
         return (*ended, self._reconnected(GO_AWAY, self._held_at))
 

@@ -16,13 +16,17 @@ break can get neither in nor out.
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
 from audiosocket_agent import log
+from audiosocket_agent.clock import monotonic
 from audiosocket_agent.errors import PeerError, StartError
+from audiosocket_agent.pbx.gate import Gate
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_HEAD_LINES: Final = 100
@@ -95,7 +99,7 @@ def parse_reply(line: bytes) -> Reply:
     text = line.decode("utf-8", "replace").strip("\r\n")
     match = re.match(r"([0-9]{3})[ -](?:result=(\S*) ?)?(.*)$", text)
     if not match:
-        raise PeerError("not_agi", f"{clean(text, 40)!r} is no AGI reply")
+        raise PeerError("not_agi", "a line is no AGI reply")  # and may be part of a value
     code, result, rest = match.groups()
     data = rest[1 : rest.rindex(")")] if rest.startswith("(") and ")" in rest else ""
     return Reply(int(code), clean(result or ""), clean(data))
@@ -142,6 +146,9 @@ class Channel:
         sockname = writer.get_extra_info("sockname") or ("",)
         self.local_host = str(sockname[0])
         """The address of ours that Asterisk has connected to."""
+        sock = writer.get_extra_info("socket")
+        self.fd: int = sock.fileno() if sock is not None else -1
+        """The connection's descriptor."""
         self.hung_up = False
         """Asterisk has said that the caller has left; commands may still be answered."""
 
@@ -193,35 +200,69 @@ Handler = Callable[[Channel, Request, str], Awaitable[None]]
 """Answers one request on a channel; the last argument is the address it came from."""
 
 
+Elsewhere = Callable[[Request, bytes, int], bool]
+"""Asked of each request with its head and the descriptor of its connection: whether another process
+has taken it."""
+
+
 class FastAgiServer:
     """Answers requests by the first part of their path. Beyond `max_connections` at a time further
-    ones are closed at once, and the dialplan goes on."""
+    ones are closed at once, and the dialplan goes on. So are those that the `gate` has a reason
+    against; `turned_away` is told of them: the address and the reason."""
 
     def __init__(
-        self, handlers: Mapping[str, Handler], max_connections: int = MAX_CONNECTIONS
+        self,
+        handlers: Mapping[str, Handler],
+        max_connections: int = MAX_CONNECTIONS,
+        *,
+        gate: Gate[asyncio.Task[None]] | None = None,
+        turned_away: Callable[[str, str], None] = lambda peer, reason: None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._handlers = handlers
         self._max_connections = max_connections
-        self._server: asyncio.Server | None = None
+        self._gate: Gate[asyncio.Task[None]] = gate or Gate()
+        self._turned_away = turned_away
+        self._clock = clock
+        self._servers: list[asyncio.Server] = []
         self._open: set[asyncio.Task[None]] = set()
+        self.elsewhere: Elsewhere | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port. Raises StartError."""
+    async def start(self, host: str, port: int, sockets: Sequence[socket.socket] = ()) -> int:
+        """Listen, on `sockets` where some were handed over; returns the port. Raises StartError."""
+        listen = partial(asyncio.start_server, self._connected, limit=MAX_HEAD_BYTES, backlog=128)
         try:
-            self._server = await asyncio.start_server(
-                self._connected, host, port, limit=MAX_HEAD_BYTES, backlog=128
-            )
+            self._servers = [await listen(sock=sock) for sock in sockets] or [
+                await listen(host, port)
+            ]
         except OSError as error:
             taken = "is another audiosocket-agent running? Set FASTAGI_PORT, or stop it"
             raise StartError.listen("FASTAGI_PORT", host, port, error, taken) from None
-        bound: int = self._server.sockets[0].getsockname()[1]
+        bound: int = self._servers[0].sockets[0].getsockname()[1]
         return bound
+
+    def listening(self) -> list[int]:
+        """The descriptors of the sockets that listen."""
+        return [sock.fileno() for server in self._servers for sock in server.sockets]
+
+    def stop_listening(self) -> None:
+        """Accept no more; requests that are there are answered."""
+        for server in self._servers:
+            server.close()
+
+    async def adopt(self, sock: socket.socket, said: bytes) -> None:
+        """Answer on a connection that another process has accepted, and read `said` from."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(MAX_HEAD_BYTES, loop)
+        reader.feed_data(said)
+        protocol = asyncio.StreamReaderProtocol(reader, self._begin, loop)
+        with contextlib.suppress(OSError):  # it may be over
+            await loop.connect_accepted_socket(lambda: protocol, sock)
 
     async def stop(self) -> None:
         """Stop listening. Requests that are being answered get a second; those that go on for as
         long as a call are given back to the dialplan."""
-        if self._server is not None:
-            self._server.close()
+        self.stop_listening()
         if self._open:
             await asyncio.wait(self._open, timeout=STOP_SECONDS)
         for task in self._open:
@@ -229,15 +270,36 @@ class FastAgiServer:
         await asyncio.gather(*self._open, return_exceptions=True)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = _peer(writer)
+        reason = self._gate.refusal(peer, self._clock())
+        if not reason and len(self._open) >= self._max_connections:
+            reason = "full"
+        if reason:
+            self._turned_away(peer, reason)
+            writer.transport.abort()
+            return
+        if pushed := self._gate.enter(self._begin(reader, writer), peer):
+            pushed.cancel()
+
+    def _begin(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._open.add(task)
-        task.add_done_callback(self._open.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._open.discard(task)
+        self._gate.leave(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = str((writer.get_extra_info("peername") or ("",))[0])
+        peer = _peer(writer)
         try:
-            if len(self._open) <= self._max_connections:
-                await self._answer(Channel(reader, writer), await _head(reader), peer)
+            head = await _head(reader)
+            if (task := asyncio.current_task()) is not None:
+                self._gate.leave(task)
+            await self._answer(Channel(reader, writer), head, peer)
         except (TimeoutError, OSError, ChannelGone):
             pass  # the caller left, or the peer is none
         except (PeerError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
@@ -252,10 +314,16 @@ class FastAgiServer:
 
     async def _answer(self, channel: Channel, head: bytes, peer: str) -> None:
         request = parse_request(head)
+        if self.elsewhere is not None and self.elsewhere(request, head + b"\n\n", channel.fd):
+            return
         handler = self._handlers.get(request.script)
         if handler is None:
             raise PeerError("unknown_request", f"no such request: {request.script!r}")
         await handler(channel, request, peer)
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    return str((writer.get_extra_info("peername") or ("",))[0])
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:

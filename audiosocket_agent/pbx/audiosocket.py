@@ -7,12 +7,13 @@ hangs up after two quiet seconds (app_audiosocket.c).
 """
 
 import asyncio
+import os
 import socket
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from audiosocket_agent import wire
 from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND, frame_bytes
@@ -21,6 +22,7 @@ from audiosocket_agent.audio.playout import Playout
 from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.clock import Ticker, monotonic
 from audiosocket_agent.errors import PeerError
+from audiosocket_agent.pbx.gate import AUDIO_SECONDS, DIGIT_SECONDS, Haste
 
 IDENTITY_TIMEOUT_S: Final = 2.0
 """Asterisk sends the UUID in the same breath as it connects."""
@@ -29,8 +31,8 @@ CLOSE_TIMEOUT_S: Final = 1.0
 """What a peer has to close its end after our hangup before we do; Asterisk takes under 10 ms."""
 
 MAX_UNSENT_SECONDS: Final = 0.2
-"""A peer that does not read gets no more than this queued in our process: frames beyond it are
-dropped, so that what it hears when it reads again is current."""
+"""A peer that does not read gets no more than this queued in our process: the oldest frame is dropped
+for the next, so that what it hears when it reads again is current."""
 
 SEND_BUFFER_BYTES: Final = 16 * 1024
 """Asked of the kernel, which counts its own overhead in: about 15 frames. Left to itself it took 242 s
@@ -79,11 +81,25 @@ class Counts:
     """Times the model's audio ran dry inside a reply."""
 
 
+class _Frame(NamedTuple):
+    """What leaves at once, or as soon as the peer reads."""
+
+    message: bytes
+    payload: bytes
+    slot: float
+    rate_hz: int
+
+
+_MAX_HELD: Final = round(MAX_UNSENT_SECONDS * FRAMES_PER_SECOND) - 1  # and the one that is stuck
+
+
 class Leg(asyncio.Protocol):
     """One connection from Asterisk.
 
     `identified` is called once, with the UUID, and returns the listener for the rest of the call, or
-    None to refuse it. `lost` is called once for a connection that ends without a listener.
+    None to refuse it. `lost` is called once for a connection that ends without a listener. `admitted` is
+    asked first whether the `peer` may be here; where not, it is closed without a byte. `said`: what
+    another process has read of the connection.
     `downlink_rate_hz`: 0 sends at the rate the caller's audio came in; any other needs Asterisk
     20.17, 21.12, 22.7 or 23.1, which tell kinds apart.
     """
@@ -94,6 +110,8 @@ class Leg(asyncio.Protocol):
         *,
         identified: Callable[["Leg", uuid.UUID], LegListener | None],
         lost: Callable[["Leg", Exception | None], None],
+        admitted: Callable[["Leg"], bool] = lambda leg: True,
+        said: bytes = b"",
         downlink_rate_hz: int = 0,
         playout_capacity_s: float = 180.0,
         clock: Callable[[], float] = monotonic,
@@ -101,18 +119,22 @@ class Leg(asyncio.Protocol):
         self._ticker = ticker
         self._identified = identified
         self._lost = lost
+        self._admitted = admitted
+        self._said = said
         self._fixed_rate_hz = downlink_rate_hz
         self._clock = clock
         self._decoder = wire.Decoder()
+        self._haste = Haste()
         self._listener: LegListener | None = None
         self._transport: asyncio.Transport  # from connection_made on
         self._timer: asyncio.TimerHandle | None = None  # one deadline at a time: identity, close
         self._error: Exception | None = None
         self._outcome = Outcome.CALLER_HANGUP
-        self._read_at = 0.0  # when the peer was last seen to read
-        self._unsent = 0  # what the transport would hold if the peer had read nothing since
+        self._stuck_at: float | None = None  # since when the transport has a frame it cannot send
+        self._held: deque[_Frame] = deque()  # those that follow it
         self.tap: Tap | None = None  # who wants all that is sent, silence included
         self.playout = Playout(downlink_rate_hz or 8_000, capacity_s=playout_capacity_s)
+        self._filler: Playout | None = None  # heard where the reply is not
         self._set_downlink(downlink_rate_hz or 8_000)
         self.pacer: Pacer  # from connection_made on
         self._counts = Counts()
@@ -136,14 +158,23 @@ class Leg(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         peername = transport.get_extra_info("peername") or ("",)
         self.peer = str(peername[0])
-        now = self.accepted_at = self._read_at = self._clock()
+        self._transport.set_write_buffer_limits(high=0)  # what waits, waits here
+        now = self.accepted_at = self._clock()
         self.pacer = Pacer(now)
+        if not self._said and not self._admitted(self):
+            self.close()
+            return
         self._timer = asyncio.get_running_loop().call_later(IDENTITY_TIMEOUT_S, self._unidentified)
         self._ticker.add(self)
+        said, self._said = self._said, b""
+        if said:
+            self.data_received(said)
 
     def data_received(self, data: bytes) -> None:
         if self.done:
             return
+        if self._listener is None:
+            self._said += data  # until it is known whose it is
         try:
             for message in self._decoder.feed(data):
                 self._take(message)
@@ -172,6 +203,7 @@ class Leg(asyncio.Protocol):
     def _take(self, message: wire.Message) -> None:
         match message:
             case wire.Audio(kind, payload):
+                self._haste.came(self._clock(), AUDIO_SECONDS)
                 self._counts.received[kind] += 1
                 rate_hz = wire.RATE_HZ[kind]
                 if not self._fixed_rate_hz and rate_hz != self.playout.rate_hz:
@@ -179,6 +211,7 @@ class Leg(asyncio.Protocol):
                 assert self._listener is not None  # the UUID comes first: the decoder sees to it
                 self._listener.heard(payload, rate_hz, self._clock())
             case wire.Digit(digit):
+                self._haste.came(self._clock(), DIGIT_SECONDS)
                 self._counts.received[wire.Kind.DTMF] += 1
                 assert self._listener is not None
                 self._listener.pressed(digit)
@@ -186,6 +219,7 @@ class Leg(asyncio.Protocol):
                 self._counts.received[wire.Kind.UUID] += 1
                 self._cancel_timer()
                 self._listener = self._identified(self, call)
+                self._said = b""
                 if self._listener is None:
                     self.hang_up()
             case wire.Hangup():
@@ -199,6 +233,7 @@ class Leg(asyncio.Protocol):
         """Speak at this rate from now on. A reply under way keeps the rate it began with: the next
         frame of the caller asks again."""
         if self.playout.set_rate(rate_hz):
+            self._filler = None
             self._quiet = bytes(frame_bytes(rate_hz))
             self._silence = wire.audio(wire.KIND_OF_RATE[rate_hz], self._quiet)
             self._header = self._silence[: wire.HEADER_BYTES]
@@ -223,10 +258,22 @@ class Leg(asyncio.Protocol):
 
     def play(self, pcm: bytes, rate_hz: int) -> bool:
         """Queue the agent's audio; the first frame of a reply leaves now. True if one began."""
+        self._filler = None
         begins = self.playout.push(pcm, rate_hz)
         if not self.playout.heard_ms:
             self._send_early()
         return begins
+
+    def fill(self, pcm: bytes, rate_hz: int) -> None:
+        """Play something into the silence that is no reply: it is neither waited for nor told of, and
+        gone as soon as there is more of a reply."""
+        self._filler = Playout(self.playout.rate_hz)
+        self._filler.push(pcm, rate_hz)
+        self._filler.finish()
+
+    def hush(self) -> None:
+        """Play no more of a filler."""
+        self._filler = None
 
     def finish(self) -> None:
         """No more of the reply will come; when its last frame has left, `played_out` is called.
@@ -267,6 +314,12 @@ class Leg(asyncio.Protocol):
         if self.done:  # a listener may end the call between two frames
             return
         frame = self.playout.take()
+        if frame is None and self._filler is not None:
+            filler = self._filler.take()
+            if filler is not None:
+                self._write(self._header + filler, filler, now)
+                return
+            self._filler = None
         if frame is None:
             self._write(self._silence, self._quiet, now)
             self.pacer.give_back()
@@ -280,25 +333,36 @@ class Leg(asyncio.Protocol):
             self._listener.played_out(now)
 
     def _write(self, message: bytes, payload: bytes, now: float) -> None:
-        transport = self._transport
-        if transport.is_closing():
+        frame = _Frame(message, payload, self.pacer.slot, self.playout.rate_hz)
+        if self._stuck_at is None:
+            self._let_go(frame)
             return
-        unsent = transport.get_write_buffer_size()
-        if unsent < self._unsent:
-            self._read_at = now
-        if unsent > MAX_UNSENT_SECONDS * FRAMES_PER_SECOND * len(message):
-            self._unsent = unsent
+        if len(self._held) >= _MAX_HELD:
+            self._held.popleft()
             self._counts.skipped_seconds += FRAME_SECONDS
-            if now - self._read_at > STALLED_SECONDS:
-                text = f"the peer has read nothing for {STALLED_SECONDS:g} s"
-                self._note(PeerError("stalled", text))
-                self.close()
+        self._held.append(frame)
+        if now - self._stuck_at > STALLED_SECONDS:
+            text = f"the peer has read nothing for {STALLED_SECONDS:g} s"
+            self._note(PeerError("stalled", text))
+            self.close()
+
+    def _let_go(self, frame: "_Frame") -> None:
+        if self._transport.is_closing():
             return
-        transport.write(message)
-        self._unsent = unsent + len(message)
+        self._transport.write(frame.message)
         self._counts.sent += 1
         if self.tap is not None:
-            self.tap(self.pacer.slot, payload, self.playout.rate_hz)
+            self.tap(frame.slot, frame.payload, frame.rate_hz)
+
+    def pause_writing(self) -> None:
+        """The transport could not send all of a frame."""
+        self._stuck_at = self._clock()
+
+    def resume_writing(self) -> None:
+        """It has."""
+        self._stuck_at = None
+        while self._held and self._stuck_at is None and not self.done:
+            self._let_go(self._held.popleft())
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -310,10 +374,23 @@ class Leg(asyncio.Protocol):
         """
         if self.done:
             return
+        self._held.clear()
         self._transport.write(wire.HANGUP)
         self.done = True
         self._cancel_timer()
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.close)
+
+    def refuse(self, error: PeerError) -> None:
+        """End a connection that has not said who it is."""
+        self._note(error)
+        self.close()
+
+    def give_away(self) -> tuple[socket.socket, bytes]:
+        """Let go of a connection from inside `identified`, for another process to go on with: its
+        socket, and all that was read from it."""
+        sock, said = os.dup(self._transport.get_extra_info("socket").fileno()), self._said
+        self.close()
+        return socket.socket(fileno=sock), said
 
     def close(self) -> None:
         """Close the socket now; `closed` follows."""

@@ -15,7 +15,18 @@ from typing import Any, Final, get_args, get_type_hints
 
 from audiosocket_agent.records.columns import USD_PLACES
 from audiosocket_agent.records.errors import RowError
-from audiosocket_agent.records.rows import Call, Lost, Promise, Recording, Row, ToolUse, Turn, Usage
+from audiosocket_agent.records.rows import (
+    Alive,
+    Call,
+    Gone,
+    Lost,
+    Promise,
+    Recording,
+    Row,
+    ToolUse,
+    Turn,
+    Usage,
+)
 
 MAX_TEXT_CHARS: Final = 64 * 1024
 """What is longer is cut: an hour of talk without a pause is less."""
@@ -35,7 +46,7 @@ _NANO: Final = Decimal(1).scaleb(-USD_PLACES)
 _DEPTH: Final = 16
 
 _JOURNALLED: Final[Mapping[str, type[Row]]] = {
-    kind.__name__: kind for kind in (Call, Turn, ToolUse, Usage, Recording, Lost)
+    kind.__name__: kind for kind in (Call, Turn, ToolUse, Usage, Recording, Lost, Alive, Gone)
 }
 
 

@@ -22,6 +22,7 @@ Kind = tuple[str, str]
 Tokens = Mapping[Kind, int]
 
 DIRECTIONS: Final = ("in", "out")
+_SPOKEN: Final = tuple((way, modality) for way in DIRECTIONS for modality in ("audio", "text"))
 _MILLION_PLACES: Final = -6
 
 _log = log.get(__name__)
@@ -51,7 +52,7 @@ class Prices:
     def each(self, model: str, tokens: Tokens) -> dict[Kind, Decimal | None]:
         """The cost of each kind of tokens, in USD; None where it has no price. `model` may have a path
         before its name, as in `models/gemini-3.8-live`."""
-        name = model.rpartition("/")[2]
+        name = _name(model)
         prices = self._table.get(name)
         costs: dict[Kind, Decimal | None] = {}
         for kind, count in tokens.items():
@@ -72,6 +73,10 @@ class Prices:
             total += cost
         return total
 
+    def cover(self, model: str) -> bool:
+        """Whether audio and text have a price, both ways: else a bound on what it costs is none."""
+        return self._table.get(_name(model), {}).keys() >= set(_SPOKEN)
+
     def _tell(self, model: str, kind: Kind | None) -> None:
         if (model, kind) not in self._told:
             self._told.add((model, kind))
@@ -80,7 +85,7 @@ class Prices:
 
 
 class Bill:
-    """What one call has cost so far."""
+    """What one call has cost so far, with `model` where nothing else is said."""
 
     def __init__(self, prices: Prices, model: str) -> None:
         self._prices = prices
@@ -90,9 +95,9 @@ class Bill:
         self.unpriced = 0
         """Tokens that have none; unless it is 0, the call has cost more than `usd`."""
 
-    def add(self, tokens: Tokens) -> dict[Kind, Decimal | None]:
+    def add(self, tokens: Tokens, model: str = "") -> dict[Kind, Decimal | None]:
         """Count the tokens of a turn; returns what each kind costs, as `Prices.each` does."""
-        costs = self._prices.each(self._model, tokens)
+        costs = self._prices.each(model or self._model, tokens)
         for kind, cost in costs.items():
             if cost is None:
                 self.unpriced += tokens[kind]
@@ -124,6 +129,10 @@ class Budget:
     def is_spent(self, now: datetime) -> bool:
         """Whether no further call is to begin today."""
         return 0 < self._usd_per_day <= self.today(now)
+
+
+def _name(model: str) -> str:
+    return model.rpartition("/")[2]
 
 
 # ---- reading -----------------------------------------------------------------------------------------

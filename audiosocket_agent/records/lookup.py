@@ -87,6 +87,24 @@ async def bills(store: Store, account: str, limit: int) -> list[Row]:
     return await _all(store, query.order_by(columns.period.desc()).limit(limit))
 
 
+async def sent(store: Store, tool: str, phone: str, since: datetime) -> int:
+    """How often a tool may have sent something to a number, however it was shown, in calls that have
+    begun since then."""
+    uses, calls = schema.tool_uses, schema.calls
+    query = (
+        select(func.count())
+        .select_from(calls.join(uses, uses.c.call_id == calls.c.id))
+        .where(
+            calls.c.started_at >= since,
+            calls.c.caller.endswith(phone_digits(phone)[-PHONE_END:]),
+            uses.c.tool == tool,
+            uses.c.outcome.in_(("ok", "error", "timeout", "cancelled")),
+        )
+    )
+    async with store.reading() as connection:
+        return int((await connection.execute(query)).scalar_one())
+
+
 # -- names -----------------------------------------------------------------------------------------
 
 

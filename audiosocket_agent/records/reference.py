@@ -19,6 +19,7 @@ from sqlalchemy import Table, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from audiosocket_agent.errors import AgentError
+from audiosocket_agent.localtime import HERE
 from audiosocket_agent.records import cells, schema, statements
 from audiosocket_agent.records.cells import PHONE_END, Cell
 from audiosocket_agent.records.names import joined, key
@@ -226,7 +227,7 @@ async def import_csv(
     in the zone of `now`, the host's where that is None. Raises ImportRefused, StoreError, and KeyError
     for a kind that there is not."""
     of = KINDS[kind]
-    rows = _Reader(of, file or f"{kind}.csv", now or datetime.now().astimezone()).read(lines)
+    rows = _Reader(of, file or f"{kind}.csv", now or datetime.now(HERE)).read(lines)
     dialect = "sqlite" if store.place.file else "postgresql"
     async with store.writing() as connection:
         before = await _count(connection, of.table)

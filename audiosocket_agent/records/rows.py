@@ -128,6 +128,41 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """A call that is up: what another process must know to go on with it when this one is dead. Put
+    whenever that has changed; the newest is the row."""
+
+    call_id: str
+    began_at: datetime
+    written_at: datetime
+    instance: str = ""
+    peer: str = ""
+    """The address of the PBX that it came from."""
+    caller: str = ""
+    life: int = 0
+    """How often it was taken up by another process; a process that thinks of it as an earlier one
+    writes nothing."""
+    outcome: str = ""
+    """The end that is decided; empty: none is."""
+    handle: str = ""
+    """By which the model takes up its session again."""
+    handle_at: datetime | None = None
+    said: str = "[]"
+    """The last of what was said, where that is kept; masked. JSON, as text: it is written every second,
+    and queried by nobody."""
+    notes: str = "{}"
+    """Who answers, what is known of the call, and its figures; likewise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """Not a row of its own: the call is over, and its Alive is deleted."""
+
+    call_id: str
+    life: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """Something that somebody will look after, under a number that the caller knows."""
 
@@ -164,7 +199,7 @@ class Callback:
     id: str = field(default_factory=uuid7)
 
 
-Row = Call | Turn | ToolUse | Usage | Recording | Lost
+Row = Call | Turn | ToolUse | Usage | Recording | Lost | Alive | Gone
 Promise = Ticket | Callback
 
 TABLES: Final[Mapping[type[object], Table]] = {
@@ -174,6 +209,8 @@ TABLES: Final[Mapping[type[object], Table]] = {
     Usage: schema.usage,
     Recording: schema.recordings,
     Lost: schema.calls,
+    Alive: schema.live,
+    Gone: schema.live,
     Ticket: schema.tickets,
     Callback: schema.callbacks,
 }

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from audiosocket_agent.records.columns import Money, Usd, UtcTime
 
-VERSION: Final = "0002"
+VERSION: Final = "0003"
 """The migration that makes what is described here. Versions sort as text."""
 VERSION_TABLE: Final = "records_version"
 
@@ -181,6 +181,26 @@ callbacks: Final = Table(
     Index("callbacks_status", "status", "due_at"),
     Index("callbacks_number", "number"),
     Index("callbacks_call", "call_id"),
+)
+
+# A call that is up, for whoever has to go on with it; there is no row of one that is over.
+live: Final = Table(
+    "live",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    _text("instance"),
+    _text("peer"),
+    _text("caller"),
+    _int("life"),
+    Column("began_at", UtcTime, nullable=False),
+    Column("written_at", UtcTime, nullable=False),
+    _text("outcome"),
+    _text("handle"),
+    Column("handle_at", UtcTime),
+    _text("said"),
+    _text("notes"),
+    Index("live_caller", "caller"),
+    Index("live_written", "written_at"),
 )
 
 # -- a business's own data: no part of any call, and not forgotten with one -----------------------------

@@ -3,17 +3,21 @@
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, or_, update
+from sqlalchemy import Table, and_, bindparam, delete, exists, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from audiosocket_agent.records import schema
-from audiosocket_agent.records.rows import LOST, TABLES, Call, Lost
+from audiosocket_agent.records.rows import LOST, TABLES, Alive, Call, Gone, Lost
 
 
 def _write(kind: type[object], dialect: str) -> Any:
     if kind is Lost:
         return _LOSE
+    if kind is Gone:
+        return _FORGET
     insert = _insert(TABLES[kind], dialect)
+    if kind is Alive:
+        return _renew(insert)
     return _upsert(insert) if kind is Call else insert.on_conflict_do_nothing()
 
 
@@ -23,13 +27,27 @@ def _insert(table: Table, dialect: str) -> Any:
 
 
 def _upsert(insert: Any) -> Any:
-    """The row of a call that is over replaces any, that of a call that is up only its like: a journal
-    may bring the beginning after the end."""
-    new = insert.excluded
+    """The row of a call that is over replaces any of the same call, that of a call that is up only its
+    like: a journal may bring the beginning after the end. A later call with the same UUID replaces none
+    whose end is known."""
+    new, old = insert.excluded, schema.calls.c
+    its_own = or_(old.started_at == new.started_at, old.outcome == LOST)
     return insert.on_conflict_do_update(
         index_elements=["id"],
         set_={column.name: new[column.name] for column in schema.calls.c if column.name != "id"},
-        where=or_(schema.calls.c.outcome.is_(None), new.outcome.is_not(None)),
+        where=or_(old.outcome.is_(None), and_(new.outcome.is_not(None), its_own)),
+    )
+
+
+def _renew(insert: Any) -> Any:
+    """The newest row of a call that is up; that of a process which has lost the call changes nothing."""
+    new = insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=["call_id"],
+        set_={
+            column.name: new[column.name] for column in schema.live.c if column.name != "call_id"
+        },
+        where=schema.live.c.life <= new.life,
     )
 
 
@@ -47,8 +65,17 @@ _LOSE: Final = (
         schema.calls.c.instance == bindparam("of"),
         schema.calls.c.outcome.is_(None),
         schema.calls.c.started_at < bindparam("before"),
+        ~exists().where(  # it was taken up again meanwhile
+            schema.live.c.call_id == schema.calls.c.id,
+            schema.live.c.life > 0,
+            schema.live.c.written_at >= bindparam("before"),
+        ),
     )
     .values(outcome=LOST)
+)
+
+_FORGET: Final = delete(schema.live).where(
+    schema.live.c.call_id == bindparam("call_id"), schema.live.c.life <= bindparam("life")
 )
 
 WRITE: Final = {

@@ -19,7 +19,7 @@ from audiosocket_agent.records import codec, migrations, statements
 from audiosocket_agent.records.errors import RowError, StoreError
 from audiosocket_agent.records.ids import ticket_number
 from audiosocket_agent.records.place import NOT_AT_ALL, TO_READ, TO_WRITE, Place
-from audiosocket_agent.records.rows import TABLES, Promise, Row, Ticket
+from audiosocket_agent.records.rows import TABLES, Gone, Promise, Row, Ticket
 
 _NUMBERS_TRIED: Final = 20
 """With a million tickets one in four is taken."""
@@ -174,7 +174,7 @@ class Store:
     async def _insert(self, rows: Sequence[_Values]) -> int:
         """Returns how many the database has taken."""
         by_kind: dict[type[object], list[dict[str, Any]]] = {}
-        for kind, values in rows:
+        for kind, values in sorted(rows, key=_deletes):
             by_kind.setdefault(kind, []).append(values)
         try:
             async with self.writing() as connection:
@@ -199,3 +199,8 @@ class Store:
             if there is not None:  # else the number is taken
                 return type(row)(**there)
         raise StoreError(f"{self.place.name}: no number for a ticket is free")
+
+
+def _deletes(row: _Values) -> bool:
+    """What deletes comes after all that it is to delete."""
+    return row[0] is Gone

@@ -7,15 +7,20 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from audiosocket_agent.records.errors import StoreError
-
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def sweep(directory: Path, call_ids: Collection[str]) -> int:
+def sweep(directory: Path, call_ids: Collection[str]) -> tuple[int, dict[str, str]]:
     """Delete all files of these calls, but for those that a process is writing; returns how many were
-    there. Blocks. Raises StoreError where one cannot be deleted."""
-    return sum(_unlinked(path) for path in directory.rglob("*.wav") if _call(path) in call_ids)
+    there, and those that cannot be deleted, with the reason. Blocks."""
+    deleted, stuck = 0, {}
+    for path in directory.absolute().rglob("*.wav"):
+        if _call(path) in call_ids:
+            try:
+                deleted += _unlinked(path)
+            except OSError as error:
+                stuck[str(path)] = error.strerror or str(error)
+    return deleted, stuck
 
 
 def _call(path: Path) -> str:
@@ -24,6 +29,7 @@ def _call(path: Path) -> str:
 
 
 def _unlinked(path: Path) -> bool:
+    """Raises OSError."""
     try:
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -33,6 +39,4 @@ def _unlinked(path: Path) -> bool:
             os.close(file)
     except (BlockingIOError, FileNotFoundError):
         return False  # the call is up, or somebody else was here
-    except OSError as error:
-        raise StoreError(f"recording {path}: {error.strerror}", retryable=False) from None
     return True

@@ -115,7 +115,17 @@ def parse(path: Path, most_bytes: int) -> Table:
 
 
 def read_text(path: Path, most_bytes: int) -> str:
-    """All of a file that somebody has written. Raises ConfigError."""
+    """All of a text that somebody has written. Raises ConfigError."""
+    content = read_bytes(path, most_bytes)
+    try:
+        return content.decode("utf-8-sig")  # some editors put a mark before the first character
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{on_one_line(path)}:{line}: is not UTF-8") from None
+
+
+def read_bytes(path: Path, most_bytes: int) -> bytes:
+    """All of a file. Raises ConfigError."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for its writer
             raise ConfigError(f"{on_one_line(path)}: is no file")
@@ -127,11 +137,7 @@ def read_text(path: Path, most_bytes: int) -> str:
         raise ConfigError(f"{on_one_line(path)}: cannot be read: {error}") from None
     if len(content) > most_bytes:
         raise ConfigError(f"{on_one_line(path)}: has more than {most_bytes // 1024} KiB")
-    try:
-        return content.decode("utf-8-sig")  # some editors put a mark before the first character
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{on_one_line(path)}:{line}: is not UTF-8") from None
+    return content
 
 
 # ---- words ---------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
-"""Which hosts a webhook may talk to: what an operator lists, over https, and this host itself."""
+"""Which hosts tools may talk to: what an operator lists, over https, and this host itself."""
 
 import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
+from urllib.parse import SplitResult, urlsplit
 
 from audiosocket_agent.errors import ConfigError
+from audiosocket_agent.tables.table import Table
 
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|[0-9a-f:]+")
 
@@ -27,8 +29,32 @@ class Hosts:
         return cls(frozenset(listed))
 
     def allow(self, host: str) -> bool:
-        """Whether a webhook may talk to it. `host` is as in a URL, in lower case."""
+        """Whether a tool may talk to it. `host` is as in a URL, in lower case."""
         return is_loopback(host) or host in self.listed or any(self._above(host))
+
+    def url(self, table: Table) -> SplitResult | None:
+        """The table's `url`, if a tool may talk to its host; else None, with the mistake noted."""
+        text = table.get("url", str)
+        if text is None:
+            return None
+        try:
+            url = urlsplit(text)
+            host, port = url.hostname or "", url.port
+        except ValueError as error:
+            table.wrong("url", f"is no URL: {error}")
+            return None
+        wrong = ""
+        if url.scheme not in ("https", "http") or not is_host(host) or port == 0:
+            wrong = "must be https://HOST/PATH"
+        elif url.scheme == "http" and not is_loopback(host):
+            wrong = "must be https, which only this host itself need not be"
+        elif url.username is not None or url.password is not None:
+            wrong = "has a user or password in it: write a header with secret:NAME"
+        elif not self.allow(host):
+            wrong = "its host is not among TOOLS_HOSTS"
+        if wrong:
+            table.wrong("url", wrong)
+        return None if wrong else url
 
     def _above(self, host: str) -> Iterable[bool]:
         labels = host.split(".")

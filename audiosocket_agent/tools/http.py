@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from audiosocket_agent import log
 from audiosocket_agent.call.tool import ToolSpec
-from audiosocket_agent.config import MASK
+from audiosocket_agent.tools.hiding import hidden
 from audiosocket_agent.tools.http_client import (
     RETRY_AFTER_S,
     HttpClient,
@@ -29,9 +29,15 @@ REFUSED: Final = "the service has refused it"
 NO_ANSWER: Final = "the service does not answer now"
 NO_USE: Final = "the service gave an answer that cannot be used"
 NOTHING_KEPT: Final = "nothing is kept under that name: collect the digits first"
+NO_MORE: Final = (
+    "there were too many tries without success in this call: no further one is possible"
+)
 DONE: Final = "done"
 
-_SECRET_CHARS: Final = 3  # what is shorter is in every answer, and no secret
+TRIES: Final = 3
+"""With kept digits and without success, in one call."""
+
+_TRIED: Final = "kept_tries"
 _SPARE_S: Final = 0.5  # the client gives up first, and says why
 
 _log = log.get(__name__)
@@ -45,7 +51,7 @@ class Webhook:
     description: str
     slow: bool
     timeout_s: float
-    """Of all attempts together."""
+    """Of all attempts together; the first may take all of it."""
     attempts: int
     max_uses: int
     arguments: Arguments
@@ -67,15 +73,27 @@ class Webhook:
     """By name: those in it."""
 
 
-def webhook_tool(webhook: Webhook, client: HttpClient) -> Tool:
-    """The tool that calls it."""
+def webhook_tool(webhook: Webhook, client: HttpClient, tries: int = TRIES) -> Tool:
+    """The tool that calls it. What kept digits prove is not to be guessed: after so many `tries` with
+    any that came to nothing, a call has no further one."""
 
     async def run(call: CallControl, arguments: Mapping[str, Any]) -> Result:
         kept = {name: _kept(call, arguments[name]) for name in webhook.kept if name in arguments}
-        request = _request(webhook, call, {**arguments, **kept})
+        if not kept:
+            return await ask(call, arguments, ())
+        tried = call.notes.get(_TRIED, 0)
+        if tried >= tries:
+            raise ToolError(NO_MORE)
+        call.notes[_TRIED] = tried + 1  # before it is known: several may be under way
+        result = await ask(call, {**arguments, **kept}, kept.values())
+        call.notes[_TRIED] -= 1
+        return result
+
+    async def ask(call: CallControl, arguments: Mapping[str, Any], kept: Collection[str]) -> Result:
+        request = _request(webhook, call, arguments)
         try:
             status, body = await client.fetch(
-                request, attempts=webhook.attempts, timeout_s=webhook.timeout_s / webhook.attempts
+                request, attempts=webhook.attempts, timeout_s=webhook.timeout_s
             )
             answer = _answer(status, body)
         except HttpError as error:
@@ -84,11 +102,8 @@ def webhook_tool(webhook: Webhook, client: HttpClient) -> Tool:
         if status >= 400:
             _log.warning("webhook refused", tool=webhook.name, status=status)
             raise ToolError(NOT_FOUND if status == 404 else REFUSED)
-        hidden = [*webhook.secrets.values(), *kept.values()]
-        told = _hidden(
-            _picked(webhook.result, answer),
-            [secret for secret in hidden if len(secret) >= _SECRET_CHARS],
-        )
+        secrets = [*webhook.secrets.values(), *kept]
+        told = hidden(_picked(webhook.result, answer), secrets)
         if webhook.result and not told:
             _log.warning(
                 "webhook failed", tool=webhook.name, reason="nothing of its result is there"
@@ -99,7 +114,7 @@ def webhook_tool(webhook: Webhook, client: HttpClient) -> Tool:
     return Tool(
         ToolSpec(webhook.name, webhook.description, webhook.arguments.schema, webhook.slow),
         run,
-        timeout_s=webhook.timeout_s + (webhook.attempts - 1) * RETRY_AFTER_S + _SPARE_S,
+        timeout_s=webhook.timeout_s + RETRY_AFTER_S + _SPARE_S,
         arguments=webhook.arguments,
         max_uses=webhook.max_uses,
     )
@@ -186,22 +201,4 @@ def _at(tree: Any, path: tuple[str, ...]) -> Any:
             tree = tree[int(step)]
         else:
             return None
-    return tree
-
-
-def _hidden(tree: Any, secrets: Collection[str]) -> Any:
-    """The tree without secrets: a server may send back what it was sent."""
-    match tree:
-        case str():
-            for secret in secrets:
-                tree = tree.replace(secret, MASK)
-            return tree
-        case bool():
-            return tree
-        case int() | float():
-            return MASK if str(tree) in secrets else tree
-        case Mapping():
-            return {_hidden(key, secrets): _hidden(value, secrets) for key, value in tree.items()}
-        case list():
-            return [_hidden(value, secrets) for value in tree]
     return tree

@@ -68,24 +68,31 @@ class HttpClient:
     async def fetch(
         self, request: Request, *, attempts: int, timeout_s: float
     ) -> tuple[int, bytes]:
-        """The status and body of the answer, after as many attempts as that needs, each of
-        `timeout_s`. Raises HttpError."""
-        for _ in range(1, attempts):
+        """The status and body of the answer, after as many attempts as that needs. The first may take
+        all of `timeout_s`, others what is left of it. Raises HttpError."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+
+        def was_last() -> bool:
+            return not attempts or loop.time() + RETRY_AFTER_S >= until
+
+        while True:
+            attempts -= 1
             try:
-                status, body = await self._once(request, timeout_s)
-                if status not in _WORTH_ANOTHER:
+                status, body = await self._once(request, until - loop.time())
+                if status not in _WORTH_ANOTHER or was_last():
                     return status, body
             except Unanswered:
-                pass
+                if was_last():
+                    raise
             await asyncio.sleep(RETRY_AFTER_S)
-        return await self._once(request, timeout_s)
 
     async def _once(self, request: Request, timeout_s: float) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._ask(request)
         except TimeoutError:
-            raise Unanswered(f"no answer within {timeout_s:g} s") from None
+            raise Unanswered(f"no answer within {timeout_s:.1f} s") from None
         except httpx2.ConnectError as error:  # its text is the system's, or that of TLS
             raise Unanswered(f"cannot be reached: {error}") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:

@@ -14,14 +14,13 @@ pattern = "[0-9]{6}"
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from audiosocket_agent.call.info import VARIABLE
 from audiosocket_agent.tables.table import Table
-from audiosocket_agent.tools import secrets
 from audiosocket_agent.tools.argument_table import read_arguments
 from audiosocket_agent.tools.function import NAME
-from audiosocket_agent.tools.hosts import Hosts, is_host, is_loopback
+from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.http import Webhook
 from audiosocket_agent.tools.numbers import seconds, whole
 from audiosocket_agent.tools.registry import MAX_USES
@@ -96,33 +95,19 @@ def read(name: str, table: Table, known: Secrets, hosts: Hosts) -> Webhook | Non
 
 
 def _url(table: Table, hosts: Hosts) -> SplitResult | None:
-    text = table.get("url", str)
-    if text is None:
-        table.wrong("url", "missing")
-        return None
-    try:
-        url = urlsplit(text)
-        host, port = url.hostname or "", url.port
-    except ValueError as error:
-        table.wrong("url", f"is no URL: {error}")
+    url = hosts.url(table)
+    if url is None:
+        if "url" not in table.values:
+            table.wrong("url", "missing")
         return None
     wrong = ""
-    if url.scheme not in ("https", "http") or not is_host(host) or port == 0:
-        wrong = "must be https://HOST/PATH"
-    elif url.scheme == "http" and not is_loopback(host):
-        wrong = "must be https, which only this host itself need not be"
-    elif url.username is not None or url.password is not None:
-        wrong = "has a user or password in it: write a header with secret:NAME"
-    elif url.query or url.fragment or "?" in text or "#" in text:
+    if set("?#") & set(table.values["url"]):
         wrong = "has more than a path: write query = { NAME = VALUE }"
     elif not _PATH.fullmatch(url.path):
         wrong = "has a path with characters that must be written as %XX"
-    elif not hosts.allow(host):
-        wrong = "its host is not among TOOLS_HOSTS"
     if wrong:
         table.wrong("url", wrong)
-        return None
-    return url
+    return None if wrong else url
 
 
 def _retries(table: Table, method: str, headers: Any) -> int:
@@ -183,13 +168,8 @@ def _check_headers(headers: Table) -> None:
 def _secrets(table: Table, values: Mapping[str, Any], known: Secrets) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, tree in values.items():
-        for name in (name for text in texts(tree) for name in secrets.names(text)):
-            secret = known.find(name)
-            if secret is None:
-                what = f"there is no secret {name}, in the environment or among the credentials"
-                table.wrong(key, what)
-            else:
-                found[name] = secret
+        for text in texts(tree):
+            found |= known.read(table, key, text)
     return found
 
 

@@ -44,16 +44,14 @@ _log = log.get(__name__)
 
 
 class McpTools:
-    """The servers of all agents; an async context manager, which the service owns. Servers that are
-    the same in everything, as in the files of two agents, are one."""
+    """The servers of all agents, none at first; an async context manager, which the service owns. Those
+    that are the same in everything, as in the files of two agents, are one."""
 
-    def __init__(self, servers: Iterable[McpServer] = ()) -> None:
-        self._first = tuple(servers)
+    def __init__(self) -> None:
         self._served: dict[McpServer, _Served] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self.serve(self._first)
         return self
 
     async def __aexit__(
@@ -95,7 +93,7 @@ class _Served:
         """As they were the last time that it was there."""
         self._server = server
         self._connection: Connection | None = None
-        self._listed: dict[str, Listed] = {}
+        self._listed: dict[str, Listed] | None = None
         self._is_away = False
         self._stopped = False
         self._log = _log.bind(server=server.name)
@@ -116,13 +114,14 @@ class _Served:
                 from audiosocket_agent.tools.mcp_client import connect
 
                 async with connect(self._server) as connection:
-                    await self._ask(connection)
-                    pause_s = PAUSE_S
-                    await self._attend(connection)
+                    try:
+                        await self._ask(connection)
+                        pause_s = PAUSE_S
+                        await self._attend(connection)
+                    finally:
+                        self._connection = None  # to end it takes seconds
             except Exception as error:  # noqa: BLE001 - whatever a stranger's program makes of a connection
                 self._away(error)
-            finally:
-                self._connection = None
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
 

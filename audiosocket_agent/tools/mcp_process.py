@@ -29,7 +29,6 @@ END_S: Final = 1.0
 """For a server to end once its stdin is closed, and again once it is told to."""
 
 _QUEUED: Final = 64  # messages; beyond them a use waits, in its own time
-_SAID_BYTES: Final = 4096
 _SAID_CHARS: Final = 500
 _SAID_A_SECOND: Final = 20
 
@@ -86,17 +85,18 @@ async def _receive(
     on_end()
 
 
-async def _lines(stdout: asyncio.StreamReader, server: McpServer) -> AsyncIterator[bytes]:
+async def _lines(pipe: asyncio.StreamReader, server: McpServer) -> AsyncIterator[bytes]:
     """Lines, without those that are too long."""
     too_long = said = False
     while True:
         try:
-            line = await stdout.readuntil()
+            await asyncio.sleep(0)  # a thousand lines may be there, and frames come between
+            line = await pipe.readuntil()
         except asyncio.LimitOverrunError as error:
-            await stdout.readexactly(error.consumed)
+            await pipe.readexactly(error.consumed)
             if not said:
                 most = f"{MAX_MESSAGE_BYTES // 1024} KiB"
-                _log.warning("MCP message is too long, and left out", server=server.name, most=most)
+                _log.warning("MCP server says too much in one line", server=server.name, most=most)
             too_long = said = True
         except asyncio.IncompleteReadError:
             return
@@ -126,12 +126,12 @@ async def _overhear(child: asyncio.subprocess.Process, server: McpServer) -> Non
     assert child.stderr is not None
     loop = asyncio.get_running_loop()
     told, second = 0, 0.0
-    while chunk := await child.stderr.read(_SAID_BYTES):
+    async for line in _lines(child.stderr, server):
         if loop.time() - second >= 1:
             told, second = 0, loop.time()
         told += 1
         if told <= _SAID_A_SECOND:
-            said = hidden(chunk.decode(errors="replace"), server.secrets)
+            said = hidden(line.decode(errors="replace"), server.secrets)
             _log.debug("MCP server says", server=server.name, stderr=one_line(said, _SAID_CHARS))
 
 

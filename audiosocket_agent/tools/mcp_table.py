@@ -16,14 +16,14 @@ The model knows the first as crm_find_customer. A server's other tools do not ex
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from audiosocket_agent.tables.table import Table, quoted
 from audiosocket_agent.tools import secrets
 from audiosocket_agent.tools.function import NAME
-from audiosocket_agent.tools.hosts import Hosts, is_host, is_loopback
+from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.mcp_server import McpServer, tool_name
 from audiosocket_agent.tools.numbers import seconds, whole
 from audiosocket_agent.tools.registry import MAX_USES, TOOL_TIMEOUT_S
@@ -33,22 +33,24 @@ MAX_TIMEOUT_S: Final = 60.0
 MAX_TOOLS: Final = 32
 """Of one server. Each is told to the model in every call, and paid for."""
 
+CLIENT: Final = "mcp>=2.3,<3"
+"""As the extra of that name has it; an installed service is no package of an index."""
+
 KEYS: Final = ("command", "env", "url", "headers", "tools", "timeout", "max_uses", "slow")
 INHERITED: Final = ("PATH", "HOME", "LANG")
 """What a command gets of our environment: to be found, to keep its files, to write UTF-8."""
 
 _MAX_WORDS: Final = 64
-_MAX_NAME_CHARS: Final = 128
+_TOOL: Final = re.compile(r"[A-Za-z0-9_./:-]{1,128}")
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _URL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?\[\]-]*")
 
 
-def read(name: str, table: Table, known: Secrets, hosts: Hosts) -> McpServer | None:
-    """The server `name`; None, with the mistakes noted in the table, where it cannot be used."""
-    before = table.mistakes.told()
+def read(name: str, table: Table, known: Secrets, hosts: Hosts) -> McpServer:
+    """The server `name`, of no use where mistakes are noted in the table."""
     table.only(KEYS)
     if importlib.util.find_spec("mcp") is None:
-        what = "needs what pip install 'audiosocket-agent[mcp]' installs"
+        what = f"needs the official client: {sys.executable} -m pip install {CLIENT!r}"
         table.mistakes.note(table.place, what)
     if not NAME.fullmatch(name):
         what = "a server's name is 1 to 64 of A-Z, a-z, 0-9 and _, the first no digit"
@@ -63,7 +65,7 @@ def read(name: str, table: Table, known: Secrets, hosts: Hosts) -> McpServer | N
     env = {key: os.environ[key] for key in INHERITED if key in os.environ}
     env |= _texts(table.table("env"), NAME, known, found)
     headers = _texts(table.table("headers"), _HEADER, known, found)
-    server = McpServer(
+    return McpServer(
         name=name,
         command=command,
         env=tuple(sorted(env.items())) if command else (),
@@ -75,7 +77,6 @@ def read(name: str, table: Table, known: Secrets, hosts: Hosts) -> McpServer | N
         slow=table.get("slow", bool) or False,
         secrets=tuple(found.values()),
     )
-    return server if table.mistakes.told() == before else None
 
 
 def _command(table: Table) -> tuple[str, ...]:
@@ -91,28 +92,12 @@ def _command(table: Table) -> tuple[str, ...]:
 
 
 def _url(table: Table, hosts: Hosts) -> str:
-    text = table.get("url", str)
-    if text is None:
-        return ""
-    try:
-        url = urlsplit(text)
-        host, port = url.hostname or "", url.port
-    except ValueError as error:
-        table.wrong("url", f"is no URL: {error}")
-        return ""
-    wrong = ""
-    if url.scheme not in ("https", "http") or not is_host(host) or port == 0:
-        wrong = "must be https://HOST/PATH"
-    elif url.scheme == "http" and not is_loopback(host):
-        wrong = "must be https, which only this host itself need not be"
-    elif url.username is not None or url.password is not None or secrets.names(text):
-        wrong = "has a user, password or secret in it: write a header with secret:NAME"
+    url = hosts.url(table)
+    text: str = table.values["url"] if url else ""
+    if secrets.names(text):
+        table.wrong("url", "has a secret in it: write a header with secret:NAME")
     elif not _URL.fullmatch(text):
-        wrong = "has characters that must be written as %XX, or a fragment"
-    elif not hosts.allow(host):
-        wrong = "its host is not among TOOLS_HOSTS"
-    if wrong:
-        table.wrong("url", wrong)
+        table.wrong("url", "has characters that must be written as %XX, or a fragment")
     return text
 
 
@@ -129,13 +114,7 @@ def _texts(
             table.wrong(key, "is no name here")
         if not (text.isascii() and text.isprintable()):
             table.wrong(key, "must be text of one line, without accents")
-        for secret in secrets.names(text):
-            value = known.find(secret)
-            if value is None:
-                what = f"there is no secret {secret}, in the environment or among the credentials"
-                table.wrong(key, what)
-            else:
-                found[secret] = value
+        found.update(known.read(table, key, text))
         texts[key] = re.sub(secrets.REFERENCE, lambda part: found.get(part[1], ""), text)
     return texts
 
@@ -151,7 +130,7 @@ def _tools(name: str, table: Table) -> tuple[str, ...]:
     told: dict[str, str] = {}
     for tool in tools:
         as_told = tool_name(name, tool)
-        if not 0 < len(tool) <= _MAX_NAME_CHARS or not tool.isprintable():
+        if not _TOOL.fullmatch(tool):
             table.wrong("tools", f"{quoted(tool)} is no tool's name")
         elif len(as_told) > 64:
             table.wrong("tools", f"{quoted(as_told)} is longer than a model takes: 64")

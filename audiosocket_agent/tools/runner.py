@@ -9,7 +9,7 @@ at keys does nothing twice either.
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 from audiosocket_agent.log import Log
@@ -38,7 +38,9 @@ class ToolRunner:
     """The tools of one call. Runs in the call's TaskGroup, so that nothing outlives the call.
 
     `asynchronous`: the model goes on while a tool that is declared slow runs. `audit` is told of every
-    use, when it is over; it must not block.
+    use, when it is over; it must not block. `life`: how often the call was taken up by another
+    process; `begun`: turns and keys of what was used before that, and what the model may ask for again
+    because it knows nothing of it. `since`: when the call began; another with its UUID shares no key.
     """
 
     def __init__(
@@ -50,7 +52,13 @@ class ToolRunner:
         *,
         asynchronous: bool = False,
         audit: Callable[[Used], None] | None = None,
+        since: str = "",
+        life: int = 0,
+        begun: Collection[tuple[int, str]] = (),
     ) -> None:
+        self._since = since
+        self._life = life
+        self._begun = begun
         self._tools = tools
         self._audit = audit
         self._call = call
@@ -134,8 +142,20 @@ class ToolRunner:
         if earlier is not None and earlier.result is None:
             key = earlier.key
         else:
-            key = key_of(self._call.id, turn, tool.spec.name, text)
+            key = self._key(turn, tool.spec.name, text)
         return Work(tool, key, shown, turn, began_at=asyncio.get_running_loop().time())
+
+    def _key(self, turn: int, name: str, text: str) -> str:
+        for before, key in self._begun:
+            if any(
+                key == key_of(self._scope(life), before, name, text) for life in range(self._life)
+            ):
+                return key
+        return key_of(self._scope(self._life), turn, name, text)
+
+    def _scope(self, life: int) -> str:
+        """What a life of the call has no key in common with another by: its turns may be the same."""
+        return f"{self._call.id}/{self._since}/{life}"
 
     # -- doing it ------------------------------------------------------------------------------
 

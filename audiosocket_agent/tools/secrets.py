@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from audiosocket_agent.config import DEFAULT_FILE
 from audiosocket_agent.settings import settings_list
+from audiosocket_agent.tables.table import Table
 
 REFERENCE: Final = r"secret:([A-Za-z0-9_-]{1,64})"
 MAX_SECRET_BYTES: Final = 8 * 1024
@@ -18,7 +20,8 @@ _OURS: Final = frozenset(
 
 class Secrets:
     """What the environment has, else systemd's credentials, where ORDERS_TOKEN may be the file
-    orders-token. The service's own are for nobody else."""
+    orders-token; a command that is run by hand reads them where systemd takes them from. The service's
+    own are for nobody else."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
@@ -30,10 +33,22 @@ class Secrets:
         text = self._environment.get(name) or self._credential(name)
         return text if text and text.isprintable() and text.isascii() else None
 
+    def read(self, table: Table, key: str, text: str) -> dict[str, str]:
+        """Those that a text of a table refers to; that one is missing is noted."""
+        found = {}
+        for name in names(text):
+            secret = self.find(name)
+            if secret is None:
+                what = f"there is no secret {name}, in the environment or among the credentials"
+                table.wrong(key, what)
+            else:
+                found[name] = secret
+        return found
+
     def _credential(self, name: str) -> str:
-        directory = self._environment.get("CREDENTIALS_DIRECTORY")
+        directory = self._environment.get("CREDENTIALS_DIRECTORY", DEFAULT_FILE.parent)
         try:
-            for path in sorted(Path(directory).iterdir()) if directory else ():
+            for path in sorted(Path(directory).iterdir()):
                 if _variable(path.name) == _variable(name):
                     with path.open("rb") as file:
                         return file.read(MAX_SECRET_BYTES).decode().strip()

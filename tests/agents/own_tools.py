@@ -18,6 +18,11 @@ def blocks() -> str:
     return "no"
 
 
+async def crm_refund() -> str:
+    """Ask another system for a refund."""
+    return "asked"
+
+
 @tool(name="get_bill")
 async def bill() -> str:
     """Look a bill up in another system."""

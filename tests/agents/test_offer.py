@@ -22,7 +22,13 @@ url = "http://127.0.0.1:8080/orders/{order}"
 [webhooks.order_status.arguments.order]
 description = "Its number."
 """
+CRM = """
+[mcp.crm]
+command = ["crm-mcp"]
+tools = ["find-customer", "end-call"]
+"""
 BILL = STATUS.replace("order_status", "get_bill")
+PROVEN = BILL + "type = 'kept'\n"
 ALL = "end_call, transfer_call, collect_digits, " + ", ".join(business.NAMES)
 
 
@@ -59,6 +65,22 @@ def test_a_webhook_takes_the_place_of_a_tool_of_the_business(agents: Path, tools
     assert sales.tools == ("end_call",)
     assert [webhook.name for webhook in sales.webhooks] == ["get_bill"]
     assert sales.account is None
+
+
+def test_how_often_such_a_webhook_is_tried_may_be_said(agents: Path) -> None:
+    sales = agent(agents, f"account.attempts = 2\n{PROVEN}")
+    assert [webhook.kept for webhook in sales.webhooks] == [{"order"}]
+    assert sales.account == AccountCheck(attempts=2)
+
+
+@pytest.mark.parametrize("tools", ["", "tools = ['end_call', 'crm_end_call', 'collect_digits']\n"])
+def test_what_a_server_may_be_asked_for_is_offered_whether_it_is_named_or_not(
+    agents: Path, tools: str
+) -> None:
+    sales = agent(agents, f"{tools}limits.uses.crm_find_customer = 1\n{CRM}")
+    assert sales.tools == ("end_call", "collect_digits")
+    [server] = sales.mcp
+    assert list(server.names) == ["crm_find_customer", "crm_end_call"]
 
 
 def test_functions_by_their_place_and_by_what_a_package_calls_them(
@@ -143,6 +165,28 @@ headers = { A = "secret:K" }
             "3: webhooks.order-status: a webhook's name is 1 to 64 of A-Z, a-z, 0-9 and _, the first "
             "no digit",
         ),
+        ("mcp.x = 1", "2: mcp.x: must be a table, not a number"),
+        (CRM.replace("end-call", "*"), '5: mcp.crm.tools: "*" is no tool\'s name'),
+        (
+            CRM.replace("mcp.crm", "mcp.end").replace("end-call", "call"),
+            "5: mcp.end.tools: another tool is called end_call",
+        ),
+        (
+            CRM.replace("mcp.crm", "mcp.order").replace("end-call", "status") + STATUS,
+            "5: mcp.order.tools: another tool is called order_status",
+        ),
+        (
+            CRM.replace("mcp.crm", "mcp.get").replace("end-call", "bill"),
+            "5: mcp.get.tools: another tool is called get_bill",
+        ),
+        (
+            CRM + CRM.replace("mcp.crm", "mcp.crm_end").replace("end-call", "call"),
+            "9: mcp.crm_end.tools: another tool is called crm_end_call",
+        ),
+        (
+            f"tools = ['crm_refund', '{HERE}:crm_refund']\n{CRM.replace('end-call', 'refund')}",
+            "2: tools: more than one is called crm_refund",
+        ),
         (
             f"tools = ['order_status']\nlimits.uses.order_status = 1\n{STATUS}slow = 'yes'",
             "11: webhooks.order_status.arguments.order.slow: unknown key",
@@ -169,7 +213,15 @@ def test_a_mistake_of_tools_is_one_line(
         (
             "tools = ['end_call']\n[account]",
             f"3: account: protects {', '.join(business.ACCOUNT_TOOLS)}, and no such tool is among "
-            "tools",
+            'tools, nor a webhook with an argument of type "kept"',
+        ),
+        (
+            f"account.digits = 6\n{PROVEN}",
+            "2: account.digits: get_bill is a webhook, which checks them itself",
+        ),
+        (
+            f"tools = ['end_call']\n{PROVEN}",
+            "2: tools: get_bill needs collect_digits: its secret digits come by keys",
         ),
         (
             "tools = ['get_bill', 'collect_digits']\n[account]\ndigits = 2",

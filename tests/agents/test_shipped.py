@@ -36,7 +36,8 @@ def test_what_her_file_has_in_comments_is_right_too(agents: Path) -> None:
     lines = (profile.SHIPPED / "receptionist.toml").read_text(encoding="utf-8").split("\n")
     plain = [line[1:] if line.startswith("#") and line[1:2] != " " else line for line in lines]
     write(agents, "\n".join(plain), "receptionist")
-    receptionist = load(agents, secrets=Secrets({"ORDERS_TOKEN": "t0ken"}))["receptionist"]
+    secrets = Secrets({"ORDERS_TOKEN": "t0ken", "CRM_TOKEN": "t0ken"})
+    receptionist = load(agents, secrets=secrets)["receptionist"]
     assert receptionist.languages == ("en-GB", "cy-GB")
     assert str(receptionist.timezone) == "Europe/London"
     assert receptionist.sees == ("caller_name", "ORDER")
@@ -49,6 +50,8 @@ def test_what_her_file_has_in_comments_is_right_too(agents: Path) -> None:
     assert receptionist.memory_days == 30
     [webhook] = receptionist.webhooks
     assert (webhook.name, webhook.attempts, webhook.max_uses) == ("order_status", 2, 5)
+    [server] = receptionist.mcp
+    assert list(server.names) == ["crm_find_customer"]
 
 
 def test_every_key_stands_in_the_receptionists_file() -> None:

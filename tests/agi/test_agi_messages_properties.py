@@ -96,6 +96,7 @@ def test_a_value_set_is_the_value_that_comes_back(value: str) -> None:
 
 
 @given(st.lists(st.text(max_size=50), max_size=4))
+@example(["1\nEXEC System x"])
 def test_a_command_is_split_into_the_words_it_was_made_of(words: list[str]) -> None:
     try:
         line = encode_command("EXEC", *words)

@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audiosocket_agent.pbx.ami import (
@@ -76,6 +76,7 @@ def test_what_is_written_is_what_is_read(action: str, fields: dict[str, str]) ->
 
 
 @given(st.text(), st.text())
+@example("Variable", "x\r\nAction: Command")
 def test_an_action_is_one_action_or_none(name: str, value: str) -> None:
     try:
         written = encode_action("Ping", (name, value))

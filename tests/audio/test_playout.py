@@ -42,6 +42,13 @@ def test_a_burst_leaves_frame_by_frame() -> None:
     assert playout.underruns == 0
 
 
+def test_what_is_left_of_a_burst_is_known() -> None:
+    playout = Playout(8_000)
+    playout.push(said(1, 2, 3), 8_000)
+    playout.take()
+    assert playout.left_ms == 40
+
+
 def test_frames_are_whole_whatever_the_chunks() -> None:
     playout = Playout(8_000)
     playout.push(b"\x01" * 200, 8_000)

@@ -37,6 +37,13 @@ def test_what_the_model_takes_is_passed_on_untouched(rate_hz: int) -> None:
     assert uplink.rate_hz == rate_hz
 
 
+def test_how_long_the_caller_was_quiet_is_known_when_the_end_is_found() -> None:
+    uplink = Uplink(SpeechDetector)
+    _, edges = take(uplink, spoken(1, 8_000) + bytes(8_000), 8_000)
+    assert edges[-1] is ENDED
+    assert uplink.quiet_s >= 0.5
+
+
 @pytest.mark.parametrize("rate_hz", [12_000, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000])
 def test_every_other_rate_becomes_16_khz(rate_hz: int) -> None:
     uplink = Uplink(SpeechDetector)

@@ -223,3 +223,7 @@ def test_other_rates_are_refused(rate_hz: int) -> None:
 def test_a_mode_webrtcvad_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="mode"):
         SpeechDetector(8_000, aggressiveness=4)
+
+
+def test_how_much_voice_makes_speech_is_known() -> None:
+    assert SpeechDetector(8_000, sustain_ms=250).sustain_ms == 300  # 14 frames, and one of doubt

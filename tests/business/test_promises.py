@@ -225,6 +225,15 @@ async def test_a_callback_goes_to_the_telephone_that_calls_at_the_callers_time(d
     assert await callbacks(desk) == [(STRANGER, due, "the refund")]
 
 
+async def test_one_call_promises_a_time_once(desk: Desk) -> None:
+    async with desk.call() as call:
+        told = await call.use("schedule_callback", at="2026-11-21T18:30", reason="the refund")
+        same = {"at": "2026-11-21T13:00Z", "reason": "A refund."}
+        assert await call.use("schedule_callback", **same) == told
+        await call.use("schedule_callback", at="2026-11-21T19:30", reason="the refund")
+    assert len(await callbacks(desk)) == 2
+
+
 async def test_a_time_that_has_a_zone_keeps_it(desk: Desk) -> None:
     async with desk.call() as call:
         told = await call.use("schedule_callback", at="2026-11-21T13:00Z", reason="the refund")

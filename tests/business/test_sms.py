@@ -1,26 +1,40 @@
 """Text messages go to the telephone that is calling, through a gateway that is a real server here."""
 
 import base64
+from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
 from audiosocket_agent import business
 from audiosocket_agent.business import Office, Rules, SmsGateway
-from audiosocket_agent.business.messages import NO_LINKS, NOWHERE, REFUSED, UNCERTAIN, is_harmless
+from audiosocket_agent.business.messages import (
+    ENOUGH,
+    NO_LINKS,
+    NOWHERE,
+    REFUSED,
+    UNCERTAIN,
+    is_harmless,
+)
 from audiosocket_agent.errors import ConfigError
+from audiosocket_agent.records.ids import uuid7
+from audiosocket_agent.records.rows import Call, Row
+from audiosocket_agent.records.store import Store
 from audiosocket_agent.tools.http_client import HttpClient
-from tests.business.talk import INDIA, STRANGER, Desk, error_of
+from tests.business.talk import CUSTOMER, INDIA, LOCAL_NOON, STRANGER, Desk, error_of
+from tests.records.made import begun, tool_use
 from tests.tools.shop import Shop, hangs_up, says, shop
 
 TOKEN = "t0k3n"
+SOON = 5.0
 SENT = {"sid": "SM1", "status": "queued"}
 
 
 @pytest.fixture
-def desk() -> Desk:
-    """One that needs no database."""
-    return Desk(None)  # type: ignore[arg-type]
+async def desk(store: Store) -> Desk:
+    """One that needs no data."""
+    return Desk(store)
 
 
 def through(client: HttpClient, gateway: Shop, country: str = "91") -> SmsGateway:
@@ -51,7 +65,9 @@ async def test_no_other_number_gets_one(desk: Desk) -> None:
         async with desk.call() as call:
             told = await call.use("send_sms", text="hello", to="+19005550100")
             assert error_of(told) == "there is no argument 'to'"
-        for caller in ("", "anonymous", "101", "+91555550999x", "+1&To=+19005550100"):
+        nobodys = ("", "anonymous", "101", "10001", "+91555550999x", "+1&To=+19005550100")
+        abroad = ("+882345678901", "00881612345678", "+19005551234", "+9155555")
+        for caller in (*nobodys, *abroad):
             async with desk.call(caller) as call:
                 assert error_of(await call.use("send_sms", text="hello")) == NOWHERE, caller
         assert gateway.asked == []
@@ -84,7 +100,32 @@ async def test_nobody_is_led_anywhere_by_a_message(desk: Desk) -> None:
         ("evil．com", False),
         ("ｅｖｉｌ․ｃｏｍ", False),
         ("mail a＠b", False),
-        ("ठीक है… कल आएँगे।", True),
+        ("ठीक है… कल आएँगे। Mon 6.30 p.m.", True),
+        ("Your callback is on 2026-11-26 at 6.30 pm, the ticket 48205917.", True),
+        ("Call 98765.43210", False),
+        ("98765/43210", False),
+        ("98765_43210", False),
+        ("98765,43210", False),
+        ("98765:43210", False),
+        ("98765–43210", False),
+        ("98765\u200b43210", False),
+        ("9️⃣8️⃣7️⃣6️⃣5️⃣4️⃣3️⃣2️⃣1️⃣0️⃣", False),
+        ("❾❽❼❻❺ ❹❸❷❶❾", False),
+        ("1800-11-22-3344 call", False),
+        ("2026-11-26-3344", False),
+        ("98765 2026-11-26 43210", False),
+        ("nine eight seven six five, four three two one zero", False),
+        ("नौ आठ सात छह पाँच : चार तीन दो एक शून्य", False),
+        ("98765 and four three two one", True),
+        ("203.0.113.7/pay", False),
+        ("203.0.113.7", False),
+        ("bit[.]ly", False),
+        ("evil dot com", False),
+        ("evil。com", False),
+        ("evil｡com", False),
+        ("evil.\u200bcom", False),
+        ("दिल्ली.भारत", False),
+        ("pay at evil\\x", False),
     ],
 )
 def test_what_a_message_may_have(text: str, harmless: bool) -> None:
@@ -98,6 +139,28 @@ async def test_two_in_a_call_are_enough(desk: Desk) -> None:
             for number in range(4):
                 await call.use("send_sms", text=f"message {number}")
         assert len(gateway.asked) == 2
+
+
+async def test_a_number_gets_so_many_in_a_day_however_it_is_shown(desk: Desk) -> None:
+    def uses(call_id: str, count: int, outcome: str = "ok") -> list[Row]:
+        facts: dict[str, Any] = {"call_id": call_id, "tool": "send_sms", "outcome": outcome}
+        return [tool_use(**facts, idempotency_key=uuid7()) for _ in range(count)]
+
+    def call_at(call_id: str, hours: int, caller: str) -> Call:
+        return begun(id=call_id, caller=caller, started_at=LOCAL_NOON - timedelta(hours=hours))
+
+    await desk.store.write([call_at("old", 25, STRANGER), *uses("old", 9)], SOON)
+    await desk.store.write([call_at("other", 1, CUSTOMER), *uses("other", 9)], SOON)
+    await desk.store.write([call_at("a", 2, "05555509999"), *uses("a", 3)], SOON)
+    await desk.store.write([*uses("a", 9, "refused"), *uses("a", 1, "error")], SOON)
+    async with HttpClient() as client, shop(says(SENT)) as gateway:
+        desk.sms = through(client, gateway)
+        async with desk.call() as call:
+            assert "output" in await call.use("send_sms", text="the fifth")
+        await desk.store.write([call_at("b", 0, STRANGER), *uses("b", 1)], SOON)
+        async with desk.call() as call:
+            assert error_of(await call.use("send_sms", text="the sixth")) == ENOUGH
+        assert len(gateway.asked) == 1
 
 
 async def test_what_the_gateway_refuses_is_said_so(desk: Desk) -> None:
@@ -133,6 +196,11 @@ async def test_numbers_get_their_country() -> None:
         for written in ("+91 55555 09999", "05555509999", "5555509999", "915555509999"):
             assert indian.address(written) == STRANGER
         assert indian.address("00915555509999") == STRANGER
+        assert indian.address("+971501234567") is None
+        gulf = SmsGateway(client, url, "us", "u", "p", country="91", others=("971", " +44"))
+        assert gulf.address("+971501234567") == "+971501234567"
+        assert gulf.address("00447700900123") == "+447700900123"
+        assert gulf.address("+19005551234") is None
         bare = SmsGateway(client, url, "us", "u", "p")
         assert bare.address("5555509999") is None
         assert bare.address(STRANGER) == STRANGER

@@ -1,6 +1,6 @@
 """What is known of a call, and who is told."""
 
-from audiosocket_agent.call.info import CallInfo
+from audiosocket_agent.call.info import CallInfo, is_telephone
 
 CALL = CallInfo("+911204567890", "Asha", "", {"ORDER": "4711", "caller": "forged", "EMPTY": ""})
 
@@ -15,3 +15,9 @@ def test_a_variable_does_not_replace_what_asterisk_says() -> None:
         "caller": "+911204567890",
         "caller_name": "Asha",
     }
+
+
+def test_who_calls_is_shown_by_a_number_or_by_a_word() -> None:
+    shown = ("+442079460057", "2001", "anonymous", "", "12", "+44 20", "٢٠٠١٢٣٤")
+    assert [is_telephone(caller) for caller in shown] == [True, True, *[False] * 5]
+    assert not is_telephone("2001", least_digits=7)

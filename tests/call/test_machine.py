@@ -40,6 +40,7 @@ from audiosocket_agent.call.events import (
     ModelReady,
     Outcome,
     ReplyPlayed,
+    ReplySpoiled,
     ReplyStarted,
     TailPlayed,
     TransferAsked,
@@ -420,6 +421,15 @@ def test_a_model_that_fails_mid_sentence_is_heard_out() -> None:
     assert call.elapse(3.22) == [HangUp()]
 
 
+def test_an_apology_is_heard_out_whatever_the_call_was_doing() -> None:
+    for call in (accepted(), listening(), speaking()):
+        assert call.receive(ModelFailed(apologised=True), 8.0) == []
+        assert call.elapse(9.9) == []
+        call.receive(ReplyPlayed(), 10.0)
+        assert call.elapse(10.22) == [HangUp()]
+        assert call.receive(CALLER_LEFT, 10.3) == [Finish(Outcome.MODEL_FAILED)]
+
+
 def test_a_model_that_fails_while_its_goodbye_is_awaited() -> None:
     call = speaking()
     call.receive(ReplyPlayed(), 2.0)
@@ -433,6 +443,13 @@ def test_a_caller_who_leaves_during_last_words_does_not_change_why_the_call_ende
     call = speaking()
     call.receive(ModelFailed(), 2.0)
     assert call.receive(CALLER_LEFT, 2.5) == [Finish(Outcome.MODEL_FAILED)]
+
+
+def test_a_reply_that_is_no_speech_is_dropped_and_the_call_goes_on() -> None:
+    call = speaking()
+    assert call.receive(ReplySpoiled(), 6.0) == [DropReply()]
+    assert state_of(call) is State.LISTENING
+    assert call.receive(ReplySpoiled(), 6.1) == []
 
 
 # -- before the call, and between its legs -------------------------------------------------------
@@ -595,6 +612,8 @@ EVENTS: tuple[Event, ...] = (
     Unclaimed(),
     ModelReady(),
     ModelFailed(),
+    ModelFailed(apologised=True),
+    ReplySpoiled(),
     UNPROMPTED,
     ReplyStarted(0.5),
     ReplyPlayed(),

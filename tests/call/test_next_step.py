@@ -1,7 +1,14 @@
 import pytest
 
 from audiosocket_agent.call.events import Outcome
-from audiosocket_agent.call.next_step import Action, Target, after, after_transfer, transfer
+from audiosocket_agent.call.next_step import (
+    Action,
+    Target,
+    after,
+    after_loss,
+    after_transfer,
+    transfer,
+)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -46,3 +53,31 @@ def test_a_transfer_names_an_extension_and_one_short_line() -> None:
     assert (step.action, step.target, step.reason) == (Action.TRANSFER, "2001", "sales")
     assert step.summary.startswith("Asha asks for a price xxx")
     assert len(step.summary) == 80
+
+
+@pytest.mark.parametrize(
+    ("decided", "status", "outcome", "action"),
+    [
+        (None, "CANCEL", "caller_hangup", Action.HANGUP),
+        ("transferred", "ANSWER", "transferred", Action.HANGUP),
+        ("agent_hangup", "", "agent_hangup", Action.HANGUP),
+        ("model_failed", "", "model_failed", Action.FALLBACK),
+    ],
+)
+def test_what_was_decided_before_our_process_died_is_done(
+    decided: str | None, status: str, outcome: str, action: Action
+) -> None:
+    lost = after_loss(Outcome(decided) if decided else None, status, can_go_on=True)
+    assert lost is not None
+    assert (lost[0].value, lost[1].action) == (outcome, action)
+
+
+@pytest.mark.parametrize(("decided", "status"), [(None, ""), ("transferred", "BUSY")])
+def test_a_call_whose_process_died_goes_on_where_somebody_can(
+    decided: str | None, status: str
+) -> None:
+    end = Outcome(decided) if decided else None
+    assert after_loss(end, status, can_go_on=True) is None
+    lost = after_loss(end, status, can_go_on=False)
+    assert lost is not None
+    assert (lost[0], lost[1].action) == (Outcome.ERROR, Action.FALLBACK)

@@ -1,3 +1,5 @@
+import json
+
 from audiosocket_agent.call.summary import Summary
 
 
@@ -25,3 +27,15 @@ def test_a_call_nobody_answered() -> None:
     fields = Summary().fields()
     assert fields["turns"] == 0
     assert fields["greeting_s"] is fields["response_s"] is fields["response_max_s"] is None
+
+
+def test_a_summary_goes_on_in_another_process() -> None:
+    summary = Summary()
+    summary.turns, summary.greeting_s = 3, 0.25
+    summary.answered(0.5)
+    summary.barge_ins["resumed"] += 1
+    summary.tokens["in"] += 7
+    again = Summary.restored(json.loads(json.dumps(summary.kept())))
+    assert again.fields() == summary.fields()
+    again.answered(1.5)
+    assert again.fields()["response_max_s"] == 1.5

@@ -168,7 +168,7 @@ def test_an_answer_that_is_slow_needs_a_filler_and_is_no_fault() -> None:
     call = asked()
     call.passes(2.0)
     call.replies()
-    assert call.log == [(6.0, Fill(1))]
+    assert call.log == [(6.0, Fill())]
 
 
 def test_nobody_is_owed_anything_by_silence() -> None:
@@ -186,22 +186,24 @@ def test_a_model_that_does_not_answer_is_nudged_then_left_then_given_up() -> Non
     assert call.cures == [
         (7.0, Found(Fault.NO_ANSWER)),  # 4.0 + 3.0
         (7.0, Nudge(Fault.NO_ANSWER)),
-        (9.0, Reconnect(Fault.NO_ANSWER)),
+        (8.5, Reconnect(Fault.NO_ANSWER)),
+        (10.0, Reconnect(Fault.NO_ANSWER, another=True)),
         (12.0, GiveUp(Fault.NO_ANSWER, 8.0)),
     ]
+    assert not call.dog.owed
 
 
 def test_the_air_is_never_dead() -> None:
     call = asked()
     call.passes(8.0)
-    assert call.fills == [6.0, 9.2, 12.4]  # each two seconds after the one before has ended
+    assert call.fills == [6.0, 9.2]  # each two seconds after the one before has ended
 
 
 def test_a_filler_that_is_not_played_is_none() -> None:
     call = line(fillers=False)
     call.says(1.0)
     call.passes(3.0)
-    assert call.log[:2] == [(6.0, Fill(1)), (7.0, Fill(2))]
+    assert call.log[:2] == [(6.0, Fill()), (7.0, Fill())]
 
 
 def test_whoever_waits_for_a_filler_is_not_asked_for_it_by_other_events() -> None:
@@ -227,41 +229,43 @@ def test_the_nudge_helps() -> None:
 
 def test_the_reconnection_helps() -> None:
     call = asked()
-    call.passes(5.0)
-    call.dog.ready(call.now)  # at 9.5; giving up is due at 12.0, the model gets its two seconds
-    call.passes(1.0)
+    call.passes(4.3)
+    call.dog.ready(call.now)  # at 8.8
+    call.passes(1.4)
     call.replies()
     assert call.cures[2:] == [
-        (9.0, Reconnect(Fault.NO_ANSWER)),
-        (10.5, Cured(Fault.NO_ANSWER, 6.5)),
+        (8.5, Reconnect(Fault.NO_ANSWER)),
+        (10.2, Cured(Fault.NO_ANSWER, 6.2)),
     ]
 
 
-def test_a_model_that_is_back_late_gets_the_time_for_an_answer() -> None:
+def test_a_model_that_is_back_late_has_what_is_left() -> None:
     call = asked()
-    call.passes(7.0)
-    call.dog.ready(call.now)  # at 11.5
+    call.passes(5.2)
+    call.dog.ready(call.now)  # at 9.7
     call.passes(5.0)
-    assert call.cures[-1] == (13.5, GiveUp(Fault.NO_ANSWER, 9.5))
-
-
-def test_another_model_after_the_one_that_was_given_up_is_waited_for_too() -> None:
-    call = asked()
-    call.passes(8.0)
-    call.dog.ready(call.now)
-    call.passes(10.0)
-    assert call.cures[-2:] == [
+    assert call.cures[3:] == [
+        (11.2, Reconnect(Fault.NO_ANSWER, another=True)),  # 9.7 + 1.5
         (12.0, GiveUp(Fault.NO_ANSWER, 8.0)),
-        (14.5, GiveUp(Fault.NO_ANSWER, 10.5)),
     ]
+
+
+def test_one_that_is_back_too_late_for_that_is_not_left_again() -> None:
+    call = asked()
+    call.passes(5.4)
+    call.dog.ready(call.now)  # at 9.9
+    call.passes(0.8)
+    call.dog.ready(call.now)  # at 10.7: it was lost again
+    call.passes(5.0)
+    assert call.cures[3:] == [(12.0, GiveUp(Fault.NO_ANSWER, 8.0))]
 
 
 def test_a_connection_that_was_lost_meanwhile_is_not_left_at_once() -> None:
     call = asked()
     call.passes(2.4)
     call.dog.ready(call.now)  # at 6.9, 0.1 s before the nudge
-    call.passes(2.1)
-    assert call.cures == [(8.9, Found(Fault.NO_ANSWER)), (8.9, Nudge(Fault.NO_ANSWER))]
+    call.passes(1.6)
+    assert call.cures == [(8.4, Found(Fault.NO_ANSWER)), (8.4, Nudge(Fault.NO_ANSWER))]
 
 
 def test_a_connection_that_was_lost_after_the_nudge_was_as_good_as_left() -> None:
@@ -269,7 +273,20 @@ def test_a_connection_that_was_lost_after_the_nudge_was_as_good_as_left() -> Non
     call.passes(3.0)
     call.dog.ready(call.now)  # at 7.5
     call.passes(2.0)
-    assert call.cures[2:] == [(9.5, GiveUp(Fault.NO_ANSWER, 5.5))]
+    assert call.cures[2:] == [(9.0, Reconnect(Fault.NO_ANSWER, another=True))]
+
+
+def test_a_reply_that_is_lost_with_its_connection_is_waited_for() -> None:
+    call = asked()
+    call.replies(1.0)  # until 5.5; as the session tells it
+    call.dog.lost(call.now)
+    call.dog.lost(call.now)  # and the next one too
+    call.passes(4.0)
+    assert call.log == [
+        (7.5, Fill()),
+        (8.5, Found(Fault.NO_ANSWER)),
+        (8.5, Nudge(Fault.NO_ANSWER)),
+    ]
 
 
 # -- the caller, meanwhile -----------------------------------------------------------------------
@@ -289,8 +306,8 @@ def test_a_caller_who_says_hello_gives_the_model_another_moment() -> None:
     call = asked()
     call.passes(3.5)  # nudged at 7.0; it is 8.0
     call.says(0.5)
-    call.passes(3.0)
-    assert call.cures[2:] == [(10.5, Reconnect(Fault.NO_ANSWER))]  # 8.5 + 2.0, not 9.0
+    call.passes(2.0)
+    assert call.cures[2:] == [(10.0, Reconnect(Fault.NO_ANSWER))]  # 8.5 + 1.5, not 8.5
 
 
 def test_a_cough_changes_nothing_about_what_is_owed() -> None:
@@ -301,17 +318,17 @@ def test_a_cough_changes_nothing_about_what_is_owed() -> None:
     assert call.log[:3] == [
         (7.0, Found(Fault.NO_ANSWER)),
         (7.0, Nudge(Fault.NO_ANSWER)),
-        (7.1, Fill(1)),
+        (7.1, Fill()),
     ]
 
 
 def test_a_caller_who_is_asked_and_then_speaks_is_to_be_answered() -> None:
     call = line()
     call.says(0.2)
-    call.passes(3.0)
+    call.passes(2.0)
     call.says(1.0)
     call.ends(spoke=False)
-    assert call.cures[2:] == [(8.2, Found(Fault.EMPTY_TURN)), (8.2, Reconnect(Fault.MISSED))]
+    assert call.cures[2:] == [(7.2, Found(Fault.EMPTY_TURN)), (7.2, Reconnect(Fault.MISSED))]
 
 
 def test_a_caller_who_is_spoken_over_is_heard_again_when_they_begin_anew() -> None:
@@ -334,16 +351,16 @@ def test_nothing_is_said_into_the_callers_words() -> None:
 def test_a_short_word_that_was_dropped_is_asked_about() -> None:
     call = line()
     call.says(0.2)  # "yes", until 3.2
-    call.passes(3.0)
-    assert call.log == [(6.2, Found(Fault.MISSED)), (6.2, Nudge(Fault.MISSED))]
+    call.passes(2.0)
+    assert call.log == [(5.2, Found(Fault.MISSED)), (5.2, Nudge(Fault.MISSED))]
     call.replies()
-    assert call.cures[-1] == (6.7, Cured(Fault.MISSED, 0.5))  # what was no fault is not counted
+    assert call.cures[-1] == (5.7, Cured(Fault.MISSED, 0.5))  # what was no fault is not counted
 
 
 def test_a_model_that_has_been_asked_about_a_short_word_may_have_nothing_to_say() -> None:
     call = line()
     call.says(0.2)
-    call.passes(3.0)
+    call.passes(2.0)
     call.ends(spoke=False)
     call.passes(30.0)
     assert len(call.log) == 2
@@ -353,8 +370,12 @@ def test_a_model_that_does_nothing_at_all_when_asked_is_not_well() -> None:
     call = line()
     call.says(0.2)
     call.passes(10.0)
-    assert call.cures[2:] == [(8.2, Reconnect(Fault.MISSED)), (11.2, GiveUp(Fault.MISSED, 5.0))]
-    assert call.fills == [8.2, 11.4]
+    assert call.cures[2:] == [
+        (6.7, Reconnect(Fault.MISSED)),
+        (8.2, Reconnect(Fault.MISSED, another=True)),
+        (11.2, GiveUp(Fault.MISSED, 6.0)),
+    ]
+    assert call.fills == [6.0, 10.0]
 
 
 def test_a_line_that_crackles_is_not_asked_about_for_ever() -> None:
@@ -403,8 +424,12 @@ def test_a_second_one_is_not_waited_for() -> None:
     assert call.log[2:] == [(5.5, Reconnect(Fault.EMPTY_TURN))]
     call.dog.ready(call.now)
     call.ends(spoke=False)
-    call.passes(5.0)
-    assert call.cures[3:] == [(8.5, GiveUp(Fault.EMPTY_TURN, 4.5))]
+    call.ends(spoke=False)
+    call.passes(10.0)
+    assert call.cures[3:] == [
+        (5.5, Reconnect(Fault.EMPTY_TURN, another=True)),
+        (12.0, GiveUp(Fault.EMPTY_TURN, 8.0)),
+    ]
 
 
 def test_one_in_answer_to_the_nudge_is_counted_beside_what_it_was_for() -> None:
@@ -442,11 +467,12 @@ def test_a_reply_that_stalls_is_asked_to_go_on() -> None:
     call.passes(10.0)
     call.speaks(1.0)
     assert call.log == [
-        (9.5, Fill(1)),
+        (9.5, Fill()),
         (10.5, Found(Fault.STALLED)),
         (10.5, Nudge(Fault.STALLED)),
-        (12.5, Reconnect(Fault.STALLED)),
-        (12.7, Fill(2)),
+        (12.0, Reconnect(Fault.STALLED)),
+        (12.7, Fill()),
+        (13.5, Reconnect(Fault.STALLED, another=True)),
         (14.5, Cured(Fault.STALLED, 7.0)),
     ]
 
@@ -540,10 +566,10 @@ def test_a_rest_that_does_not_come_is_missed_once_the_half_is_over() -> None:
     call = asked()
     call.speaks(3.0)
     call.ends(generation=False)
-    call.passes(10.0)
-    assert call.log[2:4] == [(9.5, Fill(1)), (9.5, Reconnect(Fault.CUT))]  # 4.5 + 3.0 + 2.0
+    call.passes(5.5)
+    assert call.log[2:] == [(9.0, Reconnect(Fault.CUT)), (9.5, Fill())]  # 4.5 + 3.0 + 1.5
     call.replies()
-    assert call.cures[-1] == (14.5, Cured(Fault.CUT, 7.0))
+    assert call.cures[-1] == (10.0, Cured(Fault.CUT, 2.5))
 
 
 def test_a_model_that_had_said_it_all_is_believed() -> None:
@@ -642,7 +668,7 @@ def test_a_short_word_that_interrupts_is_a_turn() -> None:
     call.dog.caller_ended(call.now)
     call.passes(3.0)
     assert call.log == [
-        (5.2, Fill(1)),
+        (5.2, Fill()),
         (6.2, Found(Fault.NO_ANSWER)),
         (6.2, Nudge(Fault.NO_ANSWER)),
     ]
@@ -751,7 +777,7 @@ def test_keys_are_to_be_answered() -> None:
     call.passes(3.0)
     call.dog.told(call.now)  # which the nudge is, too
     call.passes(2.0)
-    assert call.cures[1:] == [(6.0, Nudge(Fault.NO_ANSWER)), (8.0, Reconnect(Fault.NO_ANSWER))]
+    assert call.cures[1:] == [(6.0, Nudge(Fault.NO_ANSWER)), (7.5, Reconnect(Fault.NO_ANSWER))]
 
 
 def test_a_text_begins_the_wait_anew() -> None:
@@ -861,7 +887,7 @@ def test_a_reply_that_is_waiting_for_its_tool_is_silence_too() -> None:
     call.speaks(1.0)  # "one moment", until 5.5; its end is not told
     call.dog.tool_asked("1", call.now)
     call.passes(7.5)
-    assert call.log == [(8.3, Fill(1))]
+    assert call.log == [(8.3, Fill())]
     call.dog.tool_over("1", call.now)  # at 12.0
     call.passes(4.0)
     assert call.cures[-1] == (15.0, Nudge(Fault.NO_ANSWER))
@@ -875,7 +901,7 @@ def test_a_tool_at_work_beside_the_conversation_is_no_reason_for_silence() -> No
     call.passes(4.0)
     call.ends(spoke=False)  # a turn of its own, while the tool is at work
     call.passes(1.0)
-    assert call.log == [(8.3, Fill(1))]
+    assert call.log == [(8.3, Fill())]
 
 
 def test_nor_need_the_turn_after_it() -> None:
@@ -896,7 +922,7 @@ def test_the_reply_that_waits_for_its_tool_has_not_stalled() -> None:
     call.dog.tool_asked("1", call.now)
     call.speaks(0.1)  # what trails behind, until 5.6
     call.passes(10.0)
-    assert call.log == [(8.4, Fill(1)), (12.4, Fill(2))]
+    assert call.log == [(8.4, Fill()), (12.4, Fill())]
     call.dog.tool_over("1", call.now)
     call.speaks(0.1)
     call.ends()
@@ -918,12 +944,38 @@ def test_a_greeting_that_does_not_come() -> None:
     call = Line()
     call.dog.attend(0.0, True)
     call.passes(5.0)
-    assert call.log == [(2.0, Fill(1))]
+    assert call.log == [(2.0, Fill())]
     call.dog.ready(call.now, told=True)
     call.passes(4.0)
-    assert call.cures == [(8.0, Found(Fault.NO_ANSWER)), (8.0, Nudge(Fault.NO_ANSWER))]
+    assert call.cures == [(8.0, Found(Fault.NO_ANSWER)), (8.0, GiveUp(Fault.NO_ANSWER, 8.0))]
+
+
+def test_one_that_comes_late_was_no_fault() -> None:
+    call = Line()
+    call.dog.attend(0.0, True)
+    call.passes(4.0)
+    call.dog.ready(call.now, told=True)
+    call.passes(1.0)
     call.replies()
-    assert call.cures[-1] == (9.0, Cured(Fault.NO_ANSWER, 9.0))
+    assert call.cures == []
+
+
+def test_one_that_does_not_come_is_asked_for() -> None:
+    call = Line()
+    call.dog.attend(0.0, True)
+    call.passes(1.0)
+    call.dog.ready(call.now, told=True)
+    call.passes(4.0)
+    assert call.cures == [(4.0, Found(Fault.NO_ANSWER)), (4.0, Nudge(Fault.NO_ANSWER))]
+    call.replies()
+    assert call.cures[-1] == (5.0, Cured(Fault.NO_ANSWER, 5.0))
+
+
+def test_a_model_that_is_never_reached_is_given_up() -> None:
+    call = Line()
+    call.dog.attend(0.0, True)
+    call.passes(30.0)
+    assert call.cures == [(8.0, Found(Fault.NO_ANSWER)), (8.0, GiveUp(Fault.NO_ANSWER, 8.0))]
 
 
 def test_an_agent_that_does_not_greet_owes_nothing() -> None:
@@ -954,13 +1006,6 @@ def test_a_greeting_that_was_empty_while_it_rang_is_asked_for_soon() -> None:
     call.dog.attend(call.now, True)
     call.passes(1.0)
     assert call.cures == [(21.0, Found(Fault.EMPTY_TURN)), (21.0, Nudge(Fault.EMPTY_TURN))]
-
-
-def test_a_model_that_is_told_to_go_on_after_a_change_of_connection_is_to_do_so() -> None:
-    call = line()
-    call.dog.ready(call.now, told=True)
-    call.passes(3.0)
-    assert call.cures[-1] == (6.0, Nudge(Fault.NO_ANSWER))
 
 
 def test_a_change_of_connection_in_a_pause_owes_nothing() -> None:
@@ -1025,7 +1070,7 @@ EVENTS: dict[str, Callable[[Line], None]] = {
     "digits": lambda call: call.dog.tool_asked("1", call.now, awaits_caller=True),
     "a result": lambda call: call.dog.tool_over("1", call.now),
     "a new connection": lambda call: call.dog.ready(call.now),
-    "a new connection, and a text": lambda call: call.dog.ready(call.now, told=True),
+    "a lost connection": lambda call: call.dog.lost(call.now),
     "they part": lambda call: call.dog.attend(call.now, False),
     "they meet": lambda call: call.dog.attend(call.now, True),
     "half a second": lambda call: call.passes(0.5),

@@ -153,6 +153,44 @@ def test_with_a_key_it_holds_a_gemini_call_inside_the_sandbox(unit: Unit) -> Non
     assert KEY not in unit.machine.run("cat", f"/proc/{unit.show('MainPID')}/environ")
 
 
+def test_secrets_are_files_that_systemd_hands_over_and_nobody_else_sees(unit: Unit) -> None:
+    machine = unit.machine
+    secrets = {
+        "gemini_api_key": KEY,
+        "database_url": "postgresql://agent:a-password-of-nobody@127.0.0.1:1/none",
+        "ami_secret": "a-secret-of-the-manager",
+        "sms_password": "a-token-of-the-gateway",
+        "erp_token": "a-token-of-the-shop",
+    }
+    for name, text in secrets.items():
+        machine.write(f"/etc/{NAME}/{name}", f"{text}\n", 0o600)
+    unit.configure(f"LoadCredential=erp_token:/etc/{NAME}/erp_token", "Environment=LOG_LEVEL=DEBUG")
+    try:
+        assert unit.start()["model"] == "gemini"
+        assert unit.logged("records wait")
+        pid = unit.show("MainPID")
+        credentials = machine.run("ls", "/run/credentials/audiosocket-agent.service").split()
+        assert set(credentials) == set(secrets)
+        shown = (
+            unit.journal(),
+            machine.run("systemctl", "show", NAME),
+            machine.run("ps", "axeww"),
+            machine.run(
+                "sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'"
+            ),
+        )
+        assert pid in shown[2]
+        for text in (*secrets.values(), "a-password-of-nobody"):
+            assert not any(text in each for each in shown)
+        with pytest.raises(AssertionError, match="Permission denied"):
+            machine.run(
+                *("setpriv", "--reuid=nobody", "--clear-groups", "cat"),
+                "/run/credentials/audiosocket-agent.service/erp_token",
+            )
+    finally:
+        machine.run("rm", *(f"/etc/{NAME}/{name}" for name in secrets))
+
+
 def test_it_may_write_a_log_that_others_cannot_read(unit: Unit) -> None:
     file = f"/var/log/{NAME}/agent.log"
     unit.configure(f"Environment=LOG_FILE={file}")

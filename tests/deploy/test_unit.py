@@ -1,6 +1,7 @@
 """The unit says what the service does: the two are written apart and have to fit."""
 
 import codecs
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from audiosocket_agent.cli import app
 from audiosocket_agent.health import MAX_CONNECTIONS
 from audiosocket_agent.server import POLITE_SECONDS
 from audiosocket_agent.settings import Settings, settings_list
+from tests.deploy.debian import run
 from tests.deploy.unit import REPOSITORY, UNIT, directives
 from tests.serving import EXAMPLE
 
@@ -63,33 +65,49 @@ def test_it_is_shut_in(unit: dict[str, list[str]], name: str) -> None:
     assert name in unit
 
 
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs tests/deploy/packages.sh")
+def test_exposure_is_at_most_1_5() -> None:
+    code, report = run("systemd-analyze", "security", "--offline=true", "--threshold=15", UNIT)
+    assert code == 0, report
+    assert float(report.rpartition(": ")[2].split()[0]) <= 1.5
+
+
 def test_its_configuration_is_where_the_service_looks(unit: dict[str, list[str]]) -> None:
     assert unit["ConfigurationDirectory"] == [config.DEFAULT_FILE.parent.name]
 
 
-# -- the key -------------------------------------------------------------------------------------
+# -- the secrets ---------------------------------------------------------------------------------
 
 
-def test_the_credential_is_a_setting_and_lies_where_the_example_says(
+def test_every_secret_is_a_credential_and_lies_where_the_example_says(
     unit: dict[str, list[str]],
 ) -> None:
-    [[name, path]] = [value.split(":") for value in unit["LoadCredential"]]
-    assert name.upper() in {setting.variable for setting in settings_list()}
-    assert Path(path) == config.DEFAULT_FILE.parent / name
-    assert path in EXAMPLE.read_text()
+    handed = dict(value.split(":") for value in unit["LoadCredential"])
+    assert {name.upper() for name in handed} == {
+        setting.variable for setting in settings_list() if setting.secret
+    }
+    for name, path in handed.items():
+        assert Path(path) == config.DEFAULT_FILE.parent / name
+        assert path in EXAMPLE.read_text()
+    assert set(handed) == set(config.SECRET_FILES)
+    assert unit["Environment"] == ["PYTHONFAULTHANDLER=1"]
+    assert "EnvironmentFile" not in unit
 
 
-def test_without_a_key_the_unit_stands_in_with_one_that_counts_as_none(
+def test_without_its_files_the_unit_stands_in_with_what_counts_as_none(
     unit: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    [[name, value]] = [value.split(":") for value in unit["SetCredential"]]
-    credential = tmp_path / name
-    credential.write_text(codecs.decode(value, "unicode_escape"))
-    assert credential.read_text() == "\n"
+    stand_ins = dict(value.split(":") for value in unit["SetCredential"])
+    assert set(stand_ins) == set(config.SECRET_FILES)
+    for name, value in stand_ins.items():
+        (tmp_path / name).write_text(codecs.decode(value, "unicode_escape"))
+        assert (tmp_path / name).read_text() == "\n"
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert config.load(EXAMPLE, environment).settings.model == "echo"
+    loaded = config.load(EXAMPLE, environment)
+    assert loaded.settings.model == "echo"
+    assert loaded.origins == {}
 
-    credential.write_text("a key\n")
+    (tmp_path / "gemini_api_key").write_text("a key\n")
     assert config.load(EXAMPLE, environment).settings.model == "gemini"
 
 

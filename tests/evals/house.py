@@ -18,12 +18,14 @@ from audiosocket_agent.lab.simulator import Behaviour, SessionRecord, Simulator
 from audiosocket_agent.lab.ticker import Ticker
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.pbx.agi import FastAgiServer
+from audiosocket_agent.phrases import Phrasebook
 from audiosocket_agent.records.reference import KINDS, import_csv
 from audiosocket_agent.records.store import Store
 from audiosocket_agent.roster import agents
 from audiosocket_agent.server import Server
 from audiosocket_agent.settings import Settings
 from audiosocket_agent.tools.http_client import HttpClient
+from audiosocket_agent.tools.mcp import McpTools
 from tests.evals.gateway import Gateway
 from tests.evals.speech import AGENT
 from tests.serving import EXAMPLE
@@ -121,10 +123,10 @@ async def house(*, live: bool = False, **more: str) -> AsyncIterator[House]:
 async def running(settings: Settings) -> AsyncIterator[tuple[Server, int, int]]:
     """What `serve` does, on free ports and without its signals."""
     metrics = Metrics()
-    async with archive(settings, metrics) as records, HttpClient() as client:
+    async with archive(settings, metrics) as records, HttpClient() as client, McpTools() as servers:
         server = Server(
             service.voice_model(settings),
-            agents(settings, service.means(settings, records, client)),
+            agents(settings, service.means(settings, records, client, servers, Phrasebook())),
             metrics,
             book=records.book,
             default=settings.default_agent,

@@ -587,6 +587,20 @@ async def test_a_message_the_sdk_cannot_take(dial: Dial, fault: str, raised: Exc
             await turn_of(session)
 
 
+async def test_a_message_with_more_in_it_than_the_sdk_knows(dial: Dial) -> None:
+    async with Simulator(quick("unknown-field")) as simulator, dial(simulator) as session:
+        await greet(session)
+        audio, _ = await turn_of(session)
+        assert audio == GREETING.data
+
+
+async def test_a_message_larger_than_the_sdk_takes(dial: Dial) -> None:
+    async with Simulator(quick("huge-message")) as simulator, dial(simulator) as session:
+        with pytest.raises(errors.APIError) as lost:
+            await turn_of(session)
+        assert lost.value.code == 1006  # which is what the SDK makes of it
+
+
 async def test_the_service_goes_away_and_says_so_before(dial: Dial) -> None:
     async with (
         Simulator(quick("go-away", fault_seconds=0.05)) as simulator,
@@ -655,6 +669,8 @@ async def test_a_turn_has_no_end(dial: Dial, fault: str) -> None:
 def test_every_fault_is_tried_here_and_explained() -> None:
     elsewhere = {"close", "close-before-setup", "go-away", "no-answer", "tone", "lost-handles"}
     messages = {"malformed-json", "unknown-message", "error-message", "binary", "pretty"}
+    messages |= {"unknown-field", "huge-message"}
+    elsewhere |= {"deaf", "twice"}  # in test_simulator_conversation
     waits = {"silent", "no-setup-complete"}
     assert CONNECTING.keys() | TURNS.keys() | elsewhere | messages | waits == FAULTS.keys()
     assert all(sentence.endswith(".") for sentence in FAULTS.values())

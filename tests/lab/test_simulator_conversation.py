@@ -3,6 +3,7 @@
 import base64
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -216,6 +217,44 @@ def test_the_client_may_mark_the_callers_turns_itself() -> None:
         pytest.approx(call.now - 0.31),
         call.now,
     ]
+
+
+def test_it_is_known_what_was_inside_the_marks() -> None:
+    off = {"automaticActivityDetection": {"disabled": True}}
+    call = Call(realtimeInputConfig=off)
+    call.silence(0.5)
+    call.send(realtime_input={"activityStart": {}})
+    call.hear(SPEECH)
+    call.send(realtime_input={"activityEnd": {}})
+    call.silence(0.5)
+    [turn] = call.record.caller_turns
+    assert turn.marked
+    assert bytes(call.record.audio[turn.from_byte : turn.to_byte]) == SPEECH
+    assert turn.speech_ms == pytest.approx(len(SPEECH) / 32, rel=0.15)
+    assert call.record.unmarked_bytes == RATE_HZ * 2
+
+
+def test_a_service_may_be_deaf_at_first_after_its_own_turn() -> None:
+    call = Call(replace(TERSE, faults=frozenset({"deaf"})))
+    short = SPEECH[: int(0.24 * RATE_HZ) * 2]
+    call.say("greet the caller")
+    call.wait(0.8)
+    call.hear(short)
+    call.silence(1.0)
+    assert call.record.caller_turns == []
+    call.hear(short)  # the same a second later
+    call.silence(1.0)
+    assert len(call.record.caller_turns) == 1
+
+
+def test_but_not_to_a_caller_who_was_speaking() -> None:
+    call = Call(replace(TERSE, faults=frozenset({"deaf"})))
+    call.say("greet the caller")
+    call.wait(0.5)
+    call.hear(SPEECH)
+    call.silence(1.0)
+    [turn] = call.record.caller_turns
+    assert turn.end == pytest.approx(turn.last_speech + 0.5)
 
 
 def test_history_without_an_end_starts_nothing() -> None:
@@ -566,6 +605,13 @@ def test_a_turn_that_goes_wrong_and_the_next_that_does_not(fault: str, story: li
     assert call.story() == [*interrupted, *SPOKEN]
 
 
+def test_a_reply_is_said_a_second_time() -> None:
+    call = Call(faulty("twice"))
+    call.say()
+    call.wait(20.0)
+    assert call.story() == [*SPOKEN, *SPOKEN]
+
+
 def test_a_stall_is_a_hole_in_the_middle() -> None:
     call = Call(faulty("stall", fault_seconds=5.0))
     call.say()
@@ -598,6 +644,8 @@ def test_a_tone_has_no_end() -> None:
     [
         ("unknown-message", lambda message: message.keys() == {"somethingNew"}),
         ("error-message", lambda message: message.keys() == {"error"}),
+        ("unknown-field", lambda message: "moodUpdate" in message),
+        ("huge-message", lambda message: len(message.get("padding", "")) > 1 << 20),
         ("go-away", lambda message: message == {"goAway": {"timeLeft": "5s"}}),
     ],
 )

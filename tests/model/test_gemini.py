@@ -146,6 +146,7 @@ async def test_a_conversation(model: Any, fast_path: bool, dressed: str) -> None
             usage = await call.until(base.Usage, 2)
             assert isinstance(usage, base.Usage)
             assert {way for way, _ in usage.tokens} == {"in", "out"}
+            assert usage.model == "gemini-3.8-live"
             assert (call.session.connection is not None) == fast_path
         [record] = simulator.sessions
         assert record.audio_rate_hz == 16_000

@@ -270,7 +270,7 @@ async def test_a_result_for_a_session_that_is_gone_is_told_in_words() -> None:
         await asyncio.sleep(0.1)
         puppet.fails()
         await asyncio.sleep(1.0)
-        assert talk.events[-3:-1] == [base.GenerationEnded(), base.TurnEnded(spoke=False)]
+        assert talk.events[-4:-2] == [base.GenerationEnded(), base.TurnEnded(spoke=False)]
         new = trunk.puppets[1]
         talk.session.send_tool_result(CALL, {"output": "on the left"})
         assert new.results == []
@@ -410,6 +410,36 @@ async def test_at_the_deadline_a_caller_who_never_pauses_is_not_waited_for() -> 
         # the last 5 s, which nobody has answered, and the 2.6 s since
         assert len(trunk.puppets[1].heard) // len(SPEECH) == pytest.approx(50 * 7.6, abs=5)
         assert talk.session.dropped == 0
+
+
+@in_virtual_time
+async def test_at_the_deadline_the_handle_of_a_sentence_that_is_being_heard_is_waited_for() -> None:
+    trunk = Trunk()
+    async with talking(trunk) as talk:
+        puppet = await greeted(trunk, talk)
+        talk.quiet = False
+        puppet.tell(base.GoAway(60.0))
+        await asyncio.sleep(49.0)
+        puppet.say(b"A sentence")
+        puppet.tell(base.GenerationEnded())
+        await asyncio.sleep(2.0)
+        assert len(trunk.setups) == 1
+        puppet.tell(base.TurnEnded(spoke=True), base.Resumable("h2"))
+        await asyncio.sleep(1.0)
+        assert trunk.setups[1].resume == "h2"
+
+
+@in_virtual_time
+async def test_a_handle_that_does_not_come_is_not_waited_for_until_the_end() -> None:
+    trunk = Trunk()
+    async with talking(trunk) as talk:
+        puppet = await greeted(trunk, talk)
+        puppet.tell(base.GoAway(60.0))
+        puppet.say(b"A sentence")
+        puppet.tell(base.GenerationEnded())
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(58.0)
+        assert trunk.dialled_at[1] - now == pytest.approx(55.0, abs=0.2)
 
 
 @in_virtual_time
@@ -559,11 +589,11 @@ async def test_connections_that_are_lost_as_soon_as_they_are_made_are_not_made_f
     trunk = Trunk()
     async with talking(trunk) as talk:
         await greeted(trunk, talk)
-        for n in range(4):
+        for n in range(13):
             trunk.puppets[n].fails("1008")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)
         assert talk.error is None  # the first had lasted
-        trunk.puppets[4].fails("1008")
+        trunk.puppets[13].fails("1008")
         await talk.over.wait()
         assert isinstance(talk.error, ModelError)
         assert talk.error.code == "1008"
@@ -620,6 +650,23 @@ async def test_a_quota_that_ends_a_session_counts_and_the_next_model_takes_over(
         assert talk.of(base.Reconnected)[0].model == "second"
 
 
+@in_virtual_time
+async def test_a_call_that_is_up_is_worth_the_wait_for_the_breaker() -> None:
+    rung = Rung(Trunk())
+    trunk = rung.model
+    assert isinstance(trunk, Trunk)
+    async with talking(rung) as talk:
+        puppet = await greeted(trunk, talk)
+        for _ in range(3):
+            rung.breaker.refused(asyncio.get_running_loop().time())
+        puppet._events.put_nowait(error("1006", "1006: gone"))
+        await asyncio.sleep(4.0)
+        assert len(trunk.setups) == 1
+        await asyncio.sleep(2.0)
+        assert len(trunk.setups) == 2
+        assert talk.of(base.Reconnected)
+
+
 # -- the rest ------------------------------------------------------------------------------------
 
 
@@ -636,6 +683,28 @@ async def test_whoever_has_waited_in_vain_may_ask_for_another_connection() -> No
         assert [event.reason for event in talk.of(base.Reconnected)] == ["no_answer"]
         assert puppet.closed.is_set()
         assert trunk.puppets[1].texts == [CONTINUE]
+
+
+@in_virtual_time
+async def test_or_for_another_session_and_is_told_whether_the_model_owed_something() -> None:
+    trunk = Trunk()
+    async with talking(trunk) as talk:
+        puppet = await greeted(trunk, talk)
+        puppet.tell(base.Transcript("caller", "Hello?"))
+        await asyncio.sleep(0.1)
+        talk.session.reconnect("no_answer", another=True)
+        talk.session.reconnect("no_answer")
+        await asyncio.sleep(20.0)
+        assert talk.of(base.Disconnected) == [base.Disconnected()]
+        assert [setup.resume for setup in trunk.setups] == ["", ""]
+        assert 'caller: "Hello?"' in trunk.setups[1].instructions
+        trunk.puppets[1].say(b"Hello!")
+        trunk.puppets[1].tell(*GREETED)
+        await asyncio.sleep(1.0)
+        talk.session.reconnect("no_answer")  # the next time is another time
+        await asyncio.sleep(1.0)
+        assert trunk.setups[2].resume == "h1"
+        assert len(talk.of(base.Disconnected)) == 1
 
 
 @in_virtual_time

@@ -14,6 +14,7 @@ from audiosocket_agent.model.backlog import (
     Text,
     ToolResult,
 )
+from audiosocket_agent.model.base import Said
 from audiosocket_agent.model.breaker import FIRST_S, LONGEST_S, PROBE_S, WINDOW_S, Breaker
 from audiosocket_agent.model.faults import Fault, fault_of
 from audiosocket_agent.model.history import AGENT, CALLER, MAX_CHARS, MAX_LINE_CHARS, History
@@ -125,6 +126,20 @@ def test_without_another_a_key_that_may_not_is_the_end_and_a_quota_is_given_a_se
     assert (attempt.at, attempt.resume) == (1.0, True)
 
 
+def test_a_session_that_is_given_up_itself_is_followed_by_another_models() -> None:
+    ladder = Ladder(2)
+    ladder.lost(LOST, 60.0, 0.0, handle=True)
+    ladder.another()
+    assert ladder.next(0.0, anything) == Attempt(1, False, False, 0.0, ATTEMPT_S)
+
+
+def test_or_where_there_is_one_model_by_a_new_one_of_its_own() -> None:
+    ladder = Ladder(1)
+    ladder.lost(LOST, 60.0, 0.0, handle=True)
+    ladder.another()
+    assert ladder.next(0.0, anything) == Attempt(0, False, False, 0.0, ATTEMPT_S)
+
+
 def test_it_all_ends_in_eight_seconds_even_if_every_attempt_hangs() -> None:
     for rungs in (1, 2, 3):
         ladder = Ladder(rungs)
@@ -140,10 +155,21 @@ def test_it_all_ends_in_eight_seconds_even_if_every_attempt_hangs() -> None:
 
 
 def test_connections_that_do_not_last_are_a_loop() -> None:
-    ladder = Ladder(1)
-    for _ in range(3):
+    ladder = Ladder(2)
+    for rung in (0, 0, 0, 1, 1, 1, 1, 0):
         ladder.lost(LOST, lived_s=2.0, now=0.0, handle=True)
-        assert ladder.next(0.0, anything) is not None
+        attempt = ladder.next(0.0, anything)
+        assert attempt is not None
+        assert (attempt.rung, attempt.at) == (rung, 0.0)
+
+
+def test_a_loop_on_the_only_model_there_is_goes_slower_and_then_ends() -> None:
+    ladder = Ladder(1)
+    for number in range(12):
+        ladder.lost(LOST, lived_s=2.0, now=0.0, handle=True)
+        attempt = ladder.next(0.0, anything)
+        assert attempt is not None
+        assert attempt.at == (0.0 if number < 3 else 1.0)
     ladder.lost(LOST, lived_s=2.0, now=0.0, handle=True)
     assert ladder.next(0.0, anything) is None
     for _ in range(9):
@@ -161,6 +187,19 @@ def test_a_rung_whose_breaker_is_open_is_stepped_over() -> None:
     assert [(a := ladder.next(0.0, anything)) and a.rung] == [2]
     ladder.begin(0.0)
     assert ladder.next(0.0, lambda rung: False) is None
+
+
+def test_a_call_that_is_up_waits_for_a_breaker_that_is_open() -> None:
+    ladder, now, looks = Ladder(2), 0.0, 0
+    ladder.lost(LOST, lived_s=60.0, now=now, handle=True)
+    while attempt := ladder.next(now, lambda rung: False):
+        assert attempt.waits
+        now, looks = attempt.at, looks + 1
+    assert looks == 16  # for 8 s
+    ladder.lost(LOST, lived_s=60.0, now=now, handle=True)
+    attempt = ladder.next(now, lambda rung: True)
+    assert attempt is not None
+    assert not attempt.waits
 
 
 # -- the breaker -----------------------------------------------------------------------------------
@@ -251,6 +290,18 @@ def test_only_what_no_handle_brings_back_is_told_again() -> None:
     history.handle_lost()
     assert 'agent: "Good morning."' in history.record()
     assert "It is booked" in history.record()
+
+
+def test_a_call_that_another_process_had_has_a_past() -> None:
+    history = History([Said(AGENT, "Good morning.", remembered=True), Said(CALLER, "A table.")])
+    assert "A table." in history.record()
+    assert "morning" not in history.record()
+    history.said(AGENT, "For how many?")
+    history.handle_given()
+    assert "A table." in history.record()  # it was told at the beginning, and a handle has it not
+    assert "how many" not in history.record()
+    history.handle_lost()
+    assert "morning" in history.record()
 
 
 def test_nobodys_words_look_like_anything_but_words() -> None:

@@ -103,6 +103,7 @@ async def running_service(simulator: Simulator, **settings: str) -> AsyncIterato
         "METRICS_HOST": "127.0.0.1",
         "METRICS_PORT": "0",
         "VOICE_MODEL": "gemini",
+        "PHRASES": "false",
         "GEMINI_API_KEY": "test",
         "GOOGLE_GEMINI_BASE_URL": simulator.base_url,
         "SSL_CERT_FILE": str(simulator.ca_file),

@@ -27,11 +27,25 @@ class Line(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         assert not self.closing, "written after the end"
+        if not self.reads:
+            assert not self.unsent or bytes(data) == wire.HANGUP, "written to one that was paused"
+            self.unsent += len(data)
+            self.protocol.pause_writing()
         self.sent.append((asyncio.get_running_loop().time(), bytes(data)))
-        self.unsent += 0 if self.reads else len(data)
 
-    def get_write_buffer_size(self) -> int:
-        return self.unsent
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def takes(self, frames: int) -> None:
+        """So many of what waits fit into the socket now."""
+        for _ in range(frames):
+            self.unsent = 0
+            self.protocol.resume_writing()
+
+    def takes_all(self) -> None:
+        """It reads again."""
+        self.reads, self.unsent = True, 0
+        self.protocol.resume_writing()
 
     def is_closing(self) -> bool:
         return self.closing

@@ -259,6 +259,58 @@ async def test_a_reply_that_runs_dry_is_counted() -> None:
     assert connection.leg.take_counts().stalls == 0
 
 
+@in_virtual_time
+async def test_a_filler_is_heard_in_silence_and_is_no_reply() -> None:
+    connection = Connection()
+    connection.says(ID)
+    connection.leg.fill(SECOND, 8_000)
+    await asyncio.sleep(0.09)
+    assert len(spoken(connection)) == 5
+    assert connection.leg.last_spoke_at == 0.0
+    connection.leg.play(bytes((7,)) * 640, 8_000)  # from here on it is the reply's turn
+    connection.leg.finish()
+    await asyncio.sleep(0.2)
+    assert [payload[0] for _, _, payload in connection.frames if any(payload)][5:] == [7, 7]
+    assert len(connection.desk.played) == 1
+    assert connection.leg.take_counts().stalls == 0
+
+
+@in_virtual_time
+async def test_a_filler_that_is_over_is_over_and_so_is_one_that_is_taken_back() -> None:
+    connection = Connection()
+    connection.says(ID)
+    connection.leg.fill(FRAME * 2, 8_000)
+    await asyncio.sleep(0.09)
+    assert len(spoken(connection)) == 2
+    connection.leg.fill(SECOND, 8_000)
+    await asyncio.sleep(0.1)
+    connection.leg.hush()
+    await asyncio.sleep(0.1)
+    assert len(spoken(connection)) == 2 + 5
+    assert connection.desk.played == []
+
+
+@in_virtual_time
+async def test_a_filler_has_the_downlinks_rate() -> None:
+    connection = Connection(downlink_rate_hz=24_000)
+    connection.says(ID)
+    connection.leg.fill(FRAME * 3, 8_000)
+    await asyncio.sleep(0.2)
+    assert len(spoken(connection)) == 3 + 1  # in which the filter runs out
+    assert {len(payload) for _, _, payload in connection.frames} == {960}
+
+
+@in_virtual_time
+async def test_a_filler_ends_where_the_rate_changes() -> None:
+    connection = Connection()
+    connection.says(ID)
+    connection.leg.fill(SECOND, 8_000)
+    await asyncio.sleep(0.09)
+    connection.leg.use_rate(16_000)
+    await asyncio.sleep(0.1)
+    assert len(spoken(connection)) == 5
+
+
 # -- late ------------------------------------------------------------------------------------------
 
 
@@ -333,26 +385,43 @@ async def test_what_does_not_leave_is_not_tapped() -> None:
     connection.leg.tap = lambda at, payload, rate_hz: tapped.append(at)
     connection.line.reads = False
     await asyncio.sleep(1.0)
-    assert len(tapped) == len(connection.frames) == 11  # over 0.2 s
+    assert len(tapped) == len(connection.frames) == 1  # of which a part has left
+    connection.line.takes(2)
+    assert tapped == at(0.0, 0.84, 0.86)
+    assert len(connection.frames) == 3
 
 
 # -- a peer that does not read ---------------------------------------------------------------------
 
 
 @in_virtual_time
-async def test_a_peer_that_does_not_read_is_owed_200_ms_at_the_most() -> None:
+async def test_a_peer_that_does_not_read_is_owed_the_last_200_ms() -> None:
     connection = Connection()
     connection.says(ID)
+    connection.leg.play(b"".join(bytes((n,)) * 320 for n in range(1, 101)), 8_000)
     await asyncio.sleep(0.105)
+    assert connection.frames[-1][2][0] == 6
     connection.line.reads = False
     await asyncio.sleep(1.0)
-    assert len(connection.frames) == 6 + 11
-    assert connection.line.unsent == 11 * 323  # over 0.2 s
-    assert connection.leg.take_counts().skipped_seconds == pytest.approx(39 * 0.02)
-    connection.line.reads, connection.line.unsent = True, 0
-    await asyncio.sleep(1.0)
-    assert len(connection.frames) == 6 + 11 + 50
+    assert connection.frames[-1][2][0] == 7
+    connection.line.takes_all()
+    assert [payload[0] for _, _, payload in connection.frames[7:]] == [*range(48, 57)]
+    assert connection.leg.take_counts().skipped_seconds == pytest.approx(40 * 0.02)
+    await asyncio.sleep(0.5)
+    assert [payload[0] for _, _, payload in connection.frames[16:]] == [*range(57, 82)]
     assert connection.desk.ends == []
+
+
+@in_virtual_time
+async def test_a_peer_that_does_not_read_is_still_told_that_the_call_is_over() -> None:
+    connection = Connection()
+    connection.says(ID)
+    connection.line.reads = False
+    await asyncio.sleep(1.0)
+    connection.leg.hang_up()
+    connection.line.takes_all()
+    assert [data for _, data in connection.line.sent][-1] == wire.HANGUP
+    await ended(connection, within=1.0)
 
 
 @in_virtual_time
@@ -377,7 +446,7 @@ async def test_a_peer_that_reads_a_little_and_then_nothing_is_gone_too() -> None
     connection.says(ID)
     connection.line.reads = False
     await asyncio.sleep(3.0)
-    connection.line.unsent -= 100
+    connection.line.takes(1)
     await asyncio.sleep(4.9)
     assert connection.desk.ends == []
     await asyncio.sleep(0.2)
@@ -391,9 +460,9 @@ async def test_a_peer_that_reads_slowly_is_not() -> None:
     connection.line.reads = False
     for _ in range(100):
         await asyncio.sleep(0.2)
-        connection.line.unsent = max(323, connection.line.unsent - 3 * 323)  # 15 frames a second
+        connection.line.takes(3)  # 15 frames a second
     assert connection.desk.ends == []
-    assert connection.line.unsent <= 11 * 323
+    assert len(connection.frames) == pytest.approx(300, abs=3)
 
 
 # -- every way to end ------------------------------------------------------------------------------

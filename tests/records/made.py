@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from audiosocket_agent.records.rows import (
+    Alive,
     Call,
     Callback,
     Recording,
@@ -73,6 +74,22 @@ def recording(path: object = "/nowhere.wav", **changed: Any) -> Recording:
         "bytes": 5_760_044,
     }
     return Recording(consent="announced", **(facts | changed))
+
+
+def alive(**changed: Any) -> Alive:
+    facts: dict[str, Any] = {
+        "call_id": CALL,
+        "instance": "pbx:9092",
+        "peer": "127.0.0.1",
+        "caller": NUMBER,
+        "began_at": NOON,
+        "written_at": minutes(1),
+        "handle": "a-handle",
+        "handle_at": minutes(1),
+        "said": '[["caller", "मेरा बिल कितना है?", true]]',
+        "notes": '{"agent": "npcl", "turn": 2}',
+    }
+    return Alive(**(facts | changed))
 
 
 def ticket(key: str = "1", **changed: Any) -> Ticket:

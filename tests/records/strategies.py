@@ -6,7 +6,17 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from audiosocket_agent.records.rows import Call, Lost, Recording, Row, ToolUse, Turn, Usage
+from audiosocket_agent.records.rows import (
+    Alive,
+    Call,
+    Gone,
+    Lost,
+    Recording,
+    Row,
+    ToolUse,
+    Turn,
+    Usage,
+)
 
 texts = st.text(st.characters() | st.sampled_from('\0\ud800नΩ\n\r\u2028\\"')).map(str)
 times = st.datetimes(
@@ -92,5 +102,21 @@ def _recordings() -> st.SearchStrategy[Recording]:
     )
 
 
+def _alive() -> st.SearchStrategy[Alive]:
+    return st.builds(
+        Alive,
+        call_id=texts,
+        began_at=times,
+        written_at=times,
+        life=counts,
+        outcome=texts,
+        handle=texts,
+        handle_at=st.none() | times,
+        said=texts,
+        notes=texts,
+    )
+
+
 parts = _turns() | _tool_uses() | _usage() | _recordings()
-rows: st.SearchStrategy[Row] = _calls() | parts | st.builds(Lost, of=texts, before=times)
+gone = st.builds(Lost, of=texts, before=times) | st.builds(Gone, call_id=texts, life=counts)
+rows: st.SearchStrategy[Row] = _calls() | parts | _alive() | gone

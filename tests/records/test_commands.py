@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 import pytest
 
 from audiosocket_agent.records.ids import uuid7
+from audiosocket_agent.records.journal import Journal
 from audiosocket_agent.records.rows import Callback, Row, Ticket
 from tests.commands import Done, run, started
 from tests.records.conftest import Database
@@ -18,6 +20,7 @@ from tests.records.made import (
     CALL,
     NOON,
     NUMBER,
+    alive,
     begun,
     callback,
     ended,
@@ -75,7 +78,8 @@ async def host(database: Database, tmp_path: Path) -> Host:
         begun(id=UP, caller="5550100", started_at=minutes(20)),
     ]
     async with database.store() as store:
-        await store.write([whole, *turns, *rest, *others], SOON)
+        up = alive(call_id=UP, caller="5550100", written_at=datetime.now(UTC))
+        await store.write([whole, *turns, *rest, *others, up], SOON)
         promised = await store.commit(ticket(), SOON)
         back = await store.commit(callback(), SOON)
     settings = {
@@ -205,6 +209,37 @@ async def test_a_caller_is_forgotten_and_a_missing_recording_told(host: Host) ->
     done = await host.run("calls", "forget", "--caller", NUMBER, "--json")
     assert (done.code, done.err) == (0, f"not here: the recording {host.wav}\n")
     assert done.json["calls"] == done.json["tickets"] == done.json["callbacks"] == 1
+
+
+async def test_a_caller_is_forgotten_however_the_number_is_written(host: Host) -> None:
+    done = await host.run("calls", "forget", "--caller", NUMBER.replace("+91", "0"))
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"deleted: 1 call, 1 ticket, 1 callback, 1 recording\nof {NUMBER}\n"
+    assert (await host.run("calls", "show", CALL)).code == 1
+
+
+async def test_a_call_that_waits_in_the_journal_is_forgotten_with_its_recording(host: Host) -> None:
+    state = Path(host.settings["STATE_DIRECTORY"])
+    call_id, number = "abcdef01-0000-4ef0-8234-56789abcdef0", "+4930777"
+    wav = state / "recordings" / "2026" / f"{call_id}.wav"
+    for whom in (("--caller", number), (call_id[:8],)):
+        await asyncio.to_thread(wav.parent.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(wav.touch)
+        journal = Journal(state / "journal")
+        async with journal.held():
+            await journal.append([ended(id=call_id, caller=number)])
+        journal.close()
+        done = await host.run("calls", "forget", *whom)
+        assert (done.out, done.err) == ("deleted: 1 call, 1 recording\n", ""), whom
+        assert not await asyncio.to_thread(wav.exists)
+
+
+async def test_a_recording_that_cannot_be_deleted_is_told_and_the_rest_goes(host: Host) -> None:
+    await asyncio.to_thread(host.wav.unlink)
+    await asyncio.to_thread(host.wav.mkdir)
+    done = await host.run("calls", "forget", CALL)
+    assert (done.code, done.out) == (1, "deleted: 1 call, 1 ticket, 1 callback\n")
+    assert done.err == f"not deleted: the recording {host.wav}: Is a directory\n"
 
 
 async def test_a_call_that_is_up_is_forgotten_as_far_as_that_goes(host: Host) -> None:

@@ -134,6 +134,15 @@ def test_a_bill_says_what_it_leaves_out() -> None:
     assert bill.unpriced == 258
 
 
+def test_tokens_of_another_model_are_billed_at_its_prices() -> None:
+    bill = Bill(
+        Prices({"m": {("in", "audio"): Decimal(3)}, "n": {("in", "audio"): Decimal(1)}}), "m"
+    )
+    bill.add({("in", "audio"): 100})
+    bill.add({("in", "audio"): 100}, "models/n")
+    assert bill.usd == Decimal("0.0004")
+
+
 @given(st.lists(st.integers(0, 200_000), min_size=1, max_size=40))
 def test_a_bill_is_the_sum_of_its_turns_to_the_last_place(counts: list[int]) -> None:
     bill = Bill(TABLE, "m")

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -19,6 +20,7 @@ from audiosocket_agent.records.store import Store
 from tests.records.made import (
     CALL,
     NUMBER,
+    alive,
     begun,
     callback,
     ended,
@@ -53,11 +55,18 @@ async def counts(store: Store) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-async def a_call(store: Store, call_id: str = CALL, number: str = NUMBER, key: str = "a") -> None:
+async def a_call(
+    store: Store, call_id: str = CALL, number: str = NUMBER, key: str = "a", **call: Any
+) -> None:
     """One row in every table."""
     of = {"call_id": call_id}
-    rows: list[Row] = [ended(id=call_id, caller=number), turn(call_id=call_id), tool_use(**of)]
-    await store.write([*rows, usage(**of), recording(f"/nowhere/{key}.wav", **of)], SOON)
+    rows: list[Row] = [
+        ended(id=call_id, caller=number, **call),
+        turn(call_id=call_id),
+        tool_use(**of),
+    ]
+    rows += [usage(**of), recording(f"/nowhere/{key}.wav", **of), alive(caller=number, **of)]
+    await store.write(rows, SOON)
     await store.commit(ticket(key, caller=number, **of), SOON)
     await store.commit(callback(key, number=number, **of), SOON)
 
@@ -87,6 +96,20 @@ async def test_of_a_caller_that_is_forgotten_there_is_nothing(store: Store, jour
     assert await counts(store) == ONE_OF_EACH
 
 
+async def test_a_caller_is_forgotten_however_the_number_is_written(
+    store: Store, journal: Path
+) -> None:
+    national, whole, zero = "9876543210", "+919876543210", "09876543210"
+    await a_call(store, number=whole)
+    await store.commit(ticket("by hand", call_id="", caller=national), SOON)
+    await store.commit(callback("by hand", call_id="", number=zero), SOON)
+    await a_call(store, OTHER, "+919876543211", key="b")
+    erased = await erase.forget_caller(store, journal, zero)
+    assert erased.numbers == sorted([national, whole, zero])
+    assert (erased.calls, erased.tickets, erased.callbacks, erased.ids) == (1, 2, 2, [CALL])
+    assert await counts(store) == ONE_OF_EACH
+
+
 async def test_a_caller_of_many_calls_is_forgotten_in_pieces(
     store: Store, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,10 +135,16 @@ async def test_what_waits_in_the_journal_does_not_come_back(
 
 
 async def test_a_call_that_is_up_is_named(store: Store, journal: Path) -> None:
-    await store.write([begun(), turn()], SOON)
+    await store.write([begun(), turn(), alive(written_at=datetime.now(UTC))], SOON)
     erased = await erase.forget_call(store, journal, CALL)
     assert erased.up == [CALL]
     assert await counts(store) == {}
+
+
+async def test_a_call_that_nobody_has_any_more_is_not_up(store: Store, journal: Path) -> None:
+    await store.write([begun(), turn(), alive()], SOON)  # of a process that was killed
+    erased = await erase.forget_call(store, journal, CALL)
+    assert (erased.calls, erased.up) == (1, [])
 
 
 async def test_the_recording_goes_with_its_row(store: Store, journal: Path, tmp_path: Path) -> None:
@@ -131,9 +160,30 @@ async def test_a_recording_that_cannot_be_deleted_is_not_lost_sight_of(
     store: Store, journal: Path, tmp_path: Path
 ) -> None:
     await store.write([ended(), recording(tmp_path)], SOON)  # a directory
-    with pytest.raises(StoreError, match=r"recording .*: Is a directory"):
-        await erase.forget_call(store, journal, CALL)
-    assert await counts(store) == {"calls": 1, "recordings": 1}
+    stuck = {str(tmp_path): "Is a directory"}
+    assert (await erase.forget_call(store, journal, CALL)).stuck == stuck
+    assert await counts(store) == {"recordings": 1}
+    assert (await erase.forget_call(store, journal, CALL)).stuck == stuck  # tries again
+
+
+async def test_a_recording_that_cannot_be_deleted_keeps_no_other_call(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erase, "_CHUNK", 1)
+    gone = tmp_path / "gone.wav"
+    await asyncio.to_thread(gone.touch)
+    long_ago = "00000000-0000-7000-8000-00000000000"
+    stuck = recording(tmp_path, id=f"{long_ago}1")
+    await store.write([ended(), turn(), stuck, ended(id=OTHER)], SOON)
+    await store.write([recording(gone, call_id=OTHER, id=f"{long_ago}2")], SOON)
+    erased = await erase.expire(store, datetime.now(UTC) + timedelta(days=1))
+    assert (erased.calls, erased.recordings, list(erased.stuck)) == (2, 1, [str(tmp_path)])
+    assert await counts(store) == {"recordings": 1}
+    await asyncio.to_thread(gone.touch)
+    await store.write([recording(gone, call_id=OTHER, id=f"{long_ago}3")], SOON)
+    await erase.expire(store, datetime.now(UTC) + timedelta(days=1))  # comes past it, and ends
+    assert await counts(store) == {"recordings": 1}
+    assert not await asyncio.to_thread(gone.exists)
 
 
 async def test_of_a_caller_that_is_forgotten_no_byte_is_left_in_sqlites_files(
@@ -163,8 +213,8 @@ async def test_of_a_caller_that_is_forgotten_no_byte_is_left_in_sqlites_files(
 async def test_what_is_old_goes_and_what_is_open_stays(store: Store) -> None:
     now = datetime.now(UTC)
     old, long_ago = now - timedelta(days=31), "00000000-0000-7000-8000-000000000000"
-    await a_call(store)
-    await store.write([ended(started_at=old), ended(id=OTHER, started_at=now)], SOON)
+    await a_call(store, started_at=old)
+    await store.write([ended(id=OTHER, started_at=now)], SOON)
     await store.write([turn(call_id=OTHER), turn(call_id="was dropped", id=long_ago)], SOON)
     await store.commit(ticket("new", status="closed", created_at=now), SOON)
     await store.commit(ticket("settled", status="closed", created_at=old), SOON)

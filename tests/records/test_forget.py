@@ -159,6 +159,17 @@ async def forget(database: Database, state: Path, *whom: str) -> Done:
     return await run("calls", "forget", *whom, "--config", str(EXAMPLE), **where(database, state))
 
 
+async def spoken(database: Database) -> CallRecord:
+    """The call while it is up, once what its caller said is in the records, and what tools were told."""
+    async with database.store() as store, asyncio.timeout(10.0):
+        while True:
+            found = await listing.call(store, str(CALL))
+            turns = found.turns if found is not None and found.tool_uses else ()
+            if found is not None and any("marmalade" in turn.text for turn in turns):
+                return found
+            await asyncio.sleep(0.05)
+
+
 async def kept(database: Database) -> CallRecord:
     """The call, once it is over in the records."""
     async with database.store() as store, asyncio.timeout(10.0):
@@ -244,6 +255,7 @@ async def test_no_number_is_in_a_log_and_once_forgotten_none_is_anywhere(
 ) -> None:
     async with the_service(database, tmp_path) as service:
         async with the_call(service):
+            so_far = await spoken(database)
             up = await forget(database, tmp_path, str(CALL))
             assert (up.code, up.err) == (1, f"{CALL} is up: forget it again when it is over\n")
         await service.logged("call ended")
@@ -259,10 +271,12 @@ async def test_no_number_is_in_a_log_and_once_forgotten_none_is_anywhere(
         assert service.said == []
 
         assert found.call.caller == CALLER
-        texts = " ".join(turn.text for turn in found.turns)
+        texts = " ".join(turn.text for turn in so_far.turns)
+        assert "marmalade" in texts
+        assert so_far.tool_uses
         for number in (CARD, HINDI, WORDS, SAID, API_KEY):
             assert number not in texts
-        arguments = json.dumps([dict(use.arguments) for use in found.tool_uses])
+        arguments = json.dumps([dict(use.arguments) for use in so_far.tool_uses])
         assert not any(number in arguments for number in (ARGUMENT, str(WHOLE), "9901234568", CARD))
         [recording] = found.recordings
         assert await asyncio.to_thread(Path(recording.path).exists)

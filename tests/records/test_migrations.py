@@ -40,17 +40,18 @@ def test_the_migrations_make_the_schema(database: Database) -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("earlier", ["0001", "0002"])
 async def test_from_every_earlier_version_it_is_the_same_schema_and_no_row_is_lost(
-    database: Database,
+    database: Database, earlier: str
 ) -> None:
     place = Place.of(database.url)
-    with patch.object(migrations, "VERSION", "0001"):
+    with patch.object(migrations, "VERSION", earlier):
         migrations.upgrade(place)
     engine = place.engine()
     with engine.begin() as connection:
-        assert migrations.version(connection) == "0001"
+        assert migrations.version(connection) == earlier
         connection.execute(schema.turns.insert(), codec.values(turn()))
-    assert migrations.upgrade(place) == ("0001", schema.VERSION)
+    assert migrations.upgrade(place) == (earlier, schema.VERSION)
     with engine.connect() as connection:
         assert compare_metadata(_context(connection), schema.metadata) == []
         assert len(connection.execute(schema.turns.select()).all()) == 1

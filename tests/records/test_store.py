@@ -91,6 +91,18 @@ async def test_a_call_is_what_was_said_of_it_last(store: Store) -> None:
     assert await kept(store, Call) == [corrected]
 
 
+async def test_a_later_call_with_the_uuid_of_one_that_has_ended_does_not_replace_it(
+    store: Store,
+) -> None:
+    later = ended(started_at=minutes(60), caller="+4930123")
+    await store.write([ended()], SOON)
+    await store.write([later], SOON)
+    assert await kept(store, Call) == [ended()]
+    await store.write([ended(outcome="lost")], SOON)
+    await store.write([later], SOON)  # perhaps the same, which nobody could take up again
+    assert await kept(store, Call) == [later]
+
+
 async def test_calls_of_a_service_that_died_are_lost(store: Store) -> None:
     mine, running = begun(instance="a"), begun(id=uuid7(), instance="a", started_at=minutes(9))
     other, over = begun(id=uuid7(), instance="b"), ended(id=uuid7(), instance="a")

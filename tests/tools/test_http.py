@@ -15,10 +15,12 @@ from audiosocket_agent.tables.table import parse
 from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.http import (
     NO_ANSWER,
+    NO_MORE,
     NO_USE,
     NOT_FOUND,
     NOTHING_KEPT,
     REFUSED,
+    TRIES,
     webhook_tool,
 )
 from audiosocket_agent.tools.http_client import HttpClient
@@ -194,6 +196,21 @@ async def test_kept_digits_are_sent_and_nobody_else_sees_them(desk: Desk) -> Non
         assert "90917353" not in str(result)
 
 
+@pytest.mark.parametrize("fails", [says({}, 403), says({}, 404), says({"no": "wrong PIN"})])
+async def test_kept_digits_cannot_be_guessed(desk: Desk, fails: Answer) -> None:
+    pin = 'method = "POST"\nresult.due = "due"\nmax_uses = 50\n[arguments]\npin = { type = "kept" }'
+    async with shop(says({"due": 7})) as server:
+        tool, call = desk.tool(pin, server.url), Control(secrets=["1234"])
+        for _ in range(4):
+            assert await used(tool, call, pin="secret-1") == {"output": {"due": 7}}
+        server.answer, server.asked = fails, []
+        for _ in range(TRIES):
+            assert str(await refused(tool, call, pin="secret-1")) != NO_MORE
+        server.answer = says({"due": 7})
+        assert str(await refused(tool, call, pin="secret-1")) == NO_MORE
+        assert len(server.asked) == TRIES
+
+
 # -- what is told of the answer ------------------------------------------------------------------
 
 
@@ -322,9 +339,27 @@ async def test_what_may_not_is_not(desk: Desk) -> None:
         assert len(server.asked) == 1
 
 
-async def test_a_slow_one_is_given_up_in_its_time(desk: Desk) -> None:
+async def test_a_slow_one_is_given_up_in_its_time_and_not_asked_again(desk: Desk) -> None:
     async with found(desk, sends(raw(b"{}"), after=30.0), "timeout = 0.2\n") as (server, tool):
         assert str(await refused(tool, order="1")) == NO_ANSWER
+        assert len(server.asked) == 1
+
+
+async def test_a_slow_answer_may_take_all_the_time_there_is(desk: Desk) -> None:
+    async with found(desk, sends(raw(b"{}"), after=1.2), "timeout = 2\nretries = 2\n") as (
+        server,
+        tool,
+    ):
+        assert await used(tool, order="1") == {"output": {}}
+        assert len(server.asked) == 1
+
+
+async def test_another_attempt_has_the_time_that_is_left(desk: Desk) -> None:
+    answers = in_turn(hangs_up, sends(raw(b"{}"), after=30.0))
+    async with found(desk, answers, "timeout = 1\n") as (server, tool):
+        began_at = asyncio.get_running_loop().time()
+        assert str(await refused(tool, order="1")) == NO_ANSWER
+        assert asyncio.get_running_loop().time() - began_at >= 0.9
         assert len(server.asked) == 2
 
 

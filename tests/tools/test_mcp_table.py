@@ -1,6 +1,8 @@
 """An MCP server as an operator writes it: what it comes to, and what is said of every mistake."""
 
 import importlib.util
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from audiosocket_agent.tables.table import Mistakes, Table, parse
 from audiosocket_agent.tools.hosts import Hosts
 from audiosocket_agent.tools.mcp_server import McpServer
-from audiosocket_agent.tools.mcp_table import KEYS, read
+from audiosocket_agent.tools.mcp_table import CLIENT, KEYS, read
 from audiosocket_agent.tools.secrets import Secrets
 
+ROOT = Path(__file__).parents[2]
 HOSTS = Hosts.of("mcp.example.com")
 SECRETS = Secrets({"TOKEN": "s3cr3t-t0k3n", "GEMINI_API_KEY": "AIza"})
 
@@ -22,7 +25,7 @@ SERVICE = '[mcp.crm]\nurl = "https://mcp.example.com/mcp"\n'
 TOOLS = 'tools = ["find-customer"]\n'
 
 
-def told(tmp_path: Path, text: str) -> tuple[McpServer | None, list[str]]:
+def told(tmp_path: Path, text: str) -> tuple[McpServer, list[str]]:
     """What the table comes to, and its mistakes without the file's name."""
     path = tmp_path / "a.toml"
     path.write_text(text, encoding="utf-8")
@@ -36,7 +39,6 @@ def told(tmp_path: Path, text: str) -> tuple[McpServer | None, list[str]]:
 def good(tmp_path: Path, text: str) -> McpServer:
     server, mistakes = told(tmp_path, text)
     assert not mistakes
-    assert server is not None
     return server
 
 
@@ -97,16 +99,15 @@ def test_everything_that_can_be_said_of_a_service(tmp_path: Path) -> None:
         ('command = ["a", "--token=secret:TOKEN"]', "3: mcp.crm.command: everybody on this host"),
         ('url = "http://mcp.example.com/"', "3: mcp.crm.url: must be https, which only this host"),
         ('url = "https://evil.example.com/"', "3: mcp.crm.url: its host is not among TOOLS_HOSTS"),
-        ('url = "https://u:p@mcp.example.com/"', "3: mcp.crm.url: has a user, password or secret"),
-        ('url = "https://mcp.example.com/?k=secret:TOKEN"', "3: mcp.crm.url: has a user, password"),
+        ('url = "https://u:p@mcp.example.com/"', "3: mcp.crm.url: has a user or password in it"),
+        ('url = "https://mcp.example.com/?k=secret:TOKEN"', "3: mcp.crm.url: has a secret in it"),
         ('url = "https://mcp.example.com/#a"', "3: mcp.crm.url: has characters that must be"),
         ('url = "ftp://mcp.example.com/"', "3: mcp.crm.url: must be https://HOST/PATH"),
         ('url = "https://mcp.example.com:99999/"', "3: mcp.crm.url: is no URL"),
     ],
 )
 def test_where_it_is(tmp_path: Path, lines: str, mistake: str) -> None:
-    server, mistakes = told(tmp_path, f"[mcp.crm]\n{TOOLS}{lines}\n")
-    assert server is None
+    _, mistakes = told(tmp_path, f"[mcp.crm]\n{TOOLS}{lines}\n")
     assert mistakes[0].startswith(mistake)
 
 
@@ -134,8 +135,7 @@ def test_where_it_is(tmp_path: Path, lines: str, mistake: str) -> None:
     ],
 )
 def test_what_it_may_do(tmp_path: Path, line: str, mistake: str) -> None:
-    server, mistakes = told(tmp_path, f"{PROGRAM}{line}\n")
-    assert server is None
+    _, mistakes = told(tmp_path, f"{PROGRAM}{line}\n")
     assert mistakes[0].split(": mcp.crm.", 1)[1].startswith(mistake)
 
 
@@ -155,7 +155,14 @@ def test_names_are_names(tmp_path: Path) -> None:
 def test_the_client_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     _, [mistake] = told(tmp_path, PROGRAM + TOOLS)
-    assert mistake == "1: mcp.crm: needs what pip install 'audiosocket-agent[mcp]' installs"
+    assert mistake == (
+        f"1: mcp.crm: needs the official client: {sys.executable} -m pip install 'mcp>=2.3,<3'"
+    )
+
+
+def test_it_is_the_client_of_the_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"]["mcp"] == [CLIENT]
 
 
 _VALUES = st.recursive(
@@ -167,8 +174,8 @@ _VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), _VALUES))
-def test_whatever_a_file_says_is_a_server_or_a_list_of_mistakes(values: dict[str, Any]) -> None:
+def test_whatever_a_file_says_is_a_server_or_has_mistakes(values: dict[str, Any]) -> None:
     mistakes = Mistakes(Path("a.toml"), "")
     server = read("x", Table(values, mistakes, ("mcp", "x")), SECRETS, HOSTS)
-    assert (server is None) == bool(mistakes.told())
+    assert mistakes.told() or (server.tools and bool(server.command) != bool(server.url))
     hash(server)

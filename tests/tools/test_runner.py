@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -26,12 +26,13 @@ class Talk:
 
     id = Control.id
 
-    def __init__(self, tools: Registry, rows: list[Used] | None) -> None:
+    def __init__(self, tools: Registry, rows: list[Used] | None, **runner: Any) -> None:
         self.turn = 1
         self.answers: dict[str, list[Mapping[str, Any]]] = {}
         self.metrics = Metrics()
         audit = None if rows is None else rows.append
-        self._runner = ToolRunner(tools, self, self.metrics, log.get("tests"), audit=audit)
+        logger = log.get("tests")
+        self._runner = ToolRunner(tools, self, self.metrics, logger, audit=audit, **runner)
         self._tasks: asyncio.TaskGroup
 
     def control(self, key: str) -> CallControl:
@@ -61,9 +62,16 @@ class Over(Exception):
 
 
 @asynccontextmanager
-async def talk(*tools: Tool, rows: list[Used] | None = None, **rest: Any) -> AsyncIterator[Talk]:
+async def talk(
+    *tools: Tool,
+    rows: list[Used] | None = None,
+    since: str = "",
+    life: int = 0,
+    begun: Collection[tuple[int, str]] = (),
+    **rest: Any,
+) -> AsyncIterator[Talk]:
     """A call for as long as the block lasts."""
-    talking = Talk(Registry(tools, **rest), rows)
+    talking = Talk(Registry(tools, **rest), rows, since=since, life=life, begun=begun)
     try:
         async with asyncio.TaskGroup() as tasks:
             talking._tasks = tasks
@@ -117,6 +125,32 @@ async def test_other_arguments_or_another_turn_are_another_use() -> None:
         await asyncio.sleep(2.0)
         assert call.answers["3"] == [{"output": "T-3"}]
         assert len(set(desk.made)) == 3
+
+
+@in_virtual_time
+async def test_each_life_of_a_call_has_keys_of_its_own_but_for_what_may_be_done_already() -> None:
+    desk = Desk()
+    for life in range(3):  # the turns of each begin where those of the one before may have ended
+        begun = [(7, key) for key in desk.made[:1]]
+        async with talk(desk.tool, life=life, begun=begun if life == 2 else ()) as call:
+            call.turn = 7 + (life == 2)
+            call.use("1", "ticket", about="no power")
+            call.use("2", "ticket", about="no water")
+            await asyncio.sleep(2.0)
+    first, second, third = (desk.made[at : at + 2] for at in (0, 2, 4))
+    assert len({*first, *second}) == 4
+    assert third[0] == first[0]
+    assert third[1] not in (*first, *second)
+
+
+@in_virtual_time
+async def test_another_call_with_the_same_uuid_has_other_keys() -> None:
+    desk = Desk()
+    for since in ("2026-11-20T12:00:00+00:00", "2026-11-20T13:00:00+00:00"):
+        async with talk(desk.tool, since=since) as call:
+            call.use("1", "ticket", about="no power")
+            await asyncio.sleep(2.0)
+    assert len(set(desk.made)) == 2
 
 
 @in_virtual_time

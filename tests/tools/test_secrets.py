@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from audiosocket_agent.tools import secrets
 from audiosocket_agent.tools.secrets import MAX_SECRET_BYTES, Secrets, names
 
 
@@ -20,6 +21,15 @@ def test_the_environment_comes_first(tmp_path: Path) -> None:
     assert Secrets(credentials).find("ERP") is None
     assert Secrets({}).find("ERP_TOKEN") is None
     assert Secrets({"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}).find("ERP_TOKEN") is None
+
+
+def test_a_command_by_hand_reads_them_where_systemd_takes_them_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "DEFAULT_FILE", tmp_path / "agent.toml")
+    (tmp_path / "erp_token").write_text("from a file\n", encoding="utf-8")
+    assert Secrets({}).find("ERP_TOKEN") == "from a file"
+    assert Secrets({"CREDENTIALS_DIRECTORY": "/nowhere"}).find("ERP_TOKEN") is None
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"a\nb", b"\xff\xfe", "schlüssel".encode()])

@@ -2,6 +2,7 @@
 server that is slow, and one ticket all the same."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ arguments.about = {{ description = "What is wrong." }}
 result = {{ number = "ticket.number" }}
 """
 WANTED = {"about": "no power"}
+CALL = uuid.UUID("0b6f7c1e-3b1a-4d53-8f3e-9a1e6f0a0005")
 
 
 class Tickets:
@@ -57,13 +59,13 @@ Script = Callable[[Puppet], Awaitable[None]]
 
 @asynccontextmanager
 async def a_call(
-    tickets: Tickets, directory: Path, script: Script
+    tickets: Tickets, directory: Path, script: Script, call_id: uuid.UUID | None = None
 ) -> AsyncIterator[tuple[House, Call, ScriptedModel, Shop]]:
     """A call whose model may make tickets."""
     model = ScriptedModel(script)
     async with shop(tickets.answer) as server, HttpClient() as client:
         tool = a_tool(directory, server, client)
-        async with house(model, tools=[tool]) as service, service.call() as call:
+        async with house(model, tools=[tool]) as service, service.call(uuid=call_id) as call:
             yield service, call, model, server
 
 
@@ -94,6 +96,18 @@ async def test_a_model_that_asks_twice_in_a_breath_makes_one_ticket(tmp_path: Pa
         assert answers(model) == {"1": number, "2": number, "3": number}
         assert len(server.asked) == 1
         assert service.metric("tool_calls_total", tool="ticket", outcome="repeated") == 2
+
+
+@in_virtual_time
+async def test_a_uuid_that_another_service_had_makes_another_ticket(tmp_path: Path) -> None:
+    async def once(model: Puppet) -> None:
+        model.tell(base.ToolCall("1", "ticket", WANTED))
+
+    tickets = Tickets()
+    for number in ("T-1", "T-2"):
+        async with a_call(tickets, tmp_path, once, CALL) as (_, call, model, _):
+            await call.passes(1.0)
+            assert answers(model) == {"1": {"output": {"number": number}}}
 
 
 @in_virtual_time

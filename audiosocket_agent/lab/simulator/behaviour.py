@@ -38,7 +38,9 @@ CLOSES: Final[Mapping[str, Close]] = {
     "abort": Close(ABORT, ""),
     "invalid": Close(1007, "Request contains an invalid argument."),
     "key": Close(1007, "API key not valid. Please pass a valid API key."),
+    "leaked": Close(1008, "Your API key was reported as leaked. Please use another API key."),
     "unsupported": Close(1008, "Operation is not implemented, or supported, or enabled."),
+    "restart": Close(1012, "The service is restarting."),
     "internal": Close(1011, "Internal error encountered."),
     "deadline": Close(1011, "Deadline expired before operation could complete."),
     "quota": Close(
@@ -67,14 +69,20 @@ FAULTS: Final[Mapping[str, str]] = {
     "malformed-json": "A message arrives that is not JSON.",
     "unknown-message": "A message arrives that has only unknown fields.",
     "error-message": "A message arrives that has only an error field.",
+    "unknown-field": "A message arrives with unknown fields beside and inside known ones.",
+    "huge-message": "A message of 2 MB arrives, twice what the SDK takes.",
     # In the model's turns (fault_turn).
     "no-answer": "The model does not answer: neither audio nor the end of a turn.",
     "empty-turn": "The turn completes without any audio.",
     "cut-reply": "The turn completes in the middle of the reply, without generationComplete.",
     "phantom-interrupted": "The reply is interrupted in its middle though nobody spoke.",
     "stall": "The reply stops in its middle for a while (fault_seconds).",
+    "twice": "The reply is said a second time, in a turn that nobody has asked for.",
     "slow": "Audio arrives slower than real time, at 0.8 of its speed.",
     "tone": "The model sounds a loud tone, without words and without end, until interrupted.",
+    # In the caller's turns.
+    "deaf": "Automatic detection takes no notice of speech right after the model's own turn "
+    "(deaf_seconds).",
     # On the wire, always.
     "binary": "Every message is a binary frame, in place of text.",
     "pretty": "Every message is indented JSON, so that its fields lie further in.",
@@ -192,6 +200,8 @@ class Behaviour:
     """How long a fault lasts that lasts: the stall, the time left of a goAway."""
     fault_turn: int | None = None
     """The model turn, counted from 0, that a fault of turns falls on; None: every turn."""
+    deaf_seconds: float = 0.3
+    """How long the fault `deaf` lasts, from turnComplete on; a word that is over by then is lost."""
     close: Close = CLOSES["internal"]
     """The code and reason of the faults that close; see CLOSES."""
 

@@ -49,7 +49,7 @@ class Conversation:
         self._handles = handles
         self._memory = memory = self._remember(now)
         self._ear = Ear(behaviour, setup, record)
-        self._speaker = Speaker(behaviour, setup, record, memory, self.outbox, self._issue_handle)
+        self._speaker = Speaker(behaviour, setup, record, memory, self.outbox, self._model_ended)
         self._seeding = setup.seeds_history
         self._faults_wanted: list[str] = []
         self._fault_at = math.inf
@@ -217,6 +217,12 @@ class Conversation:
         memory.context.trigger, memory.context.target = setup.trigger_tokens, setup.target_tokens
         return memory
 
+    def _model_ended(self, now: float) -> None:
+        """A turn of the model is complete."""
+        if "deaf" in self._behaviour.faults:
+            self._ear.take_no_notice(now + self._behaviour.deaf_seconds)
+        self._issue_handle(now)
+
     def _issue_handle(self, now: float) -> None:
         if self._setup.resumption:
             handle = self._handles.issue(self._memory, now)
@@ -245,6 +251,10 @@ _ONCE: Final[Mapping[str, Callable[[Conversation, float], None]]] = {
     "error-message": _raw(
         b'{"error":{"code":500,"message":"Internal error encountered.","status":"INTERNAL"}}'
     ),
+    "unknown-field": _raw(
+        b'{"serverContent":{"modelTurn":{"parts":[],"mood":"calm"},"moodIndex":7},"moodUpdate":{}}'
+    ),
+    "huge-message": _raw(b'{"serverContent":{},"padding":"' + b"-" * (2 << 20) + b'"}'),
     "go-away": Conversation._go_away,
     "close": Conversation._leave,
 }

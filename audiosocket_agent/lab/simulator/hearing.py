@@ -1,6 +1,7 @@
 """From the caller's samples to the caller's turns: one begins when enough speech was heard, and ends
 when enough silence was."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -108,6 +109,7 @@ class Ear:
             behaviour.prefix_ms if setup.prefix_ms is None else setup.prefix_ms,
             behaviour.silence_ms if setup.silence_ms is None else setup.silence_ms,
         )
+        self._deaf_until = -math.inf
         self._first_speech = self._last_speech = 0.0
         self._turn: CallerTurn | None = None
 
@@ -121,13 +123,18 @@ class Ear:
         for is_speech in self._meter.feed(pcm):
             if is_speech:
                 self._note_speech(now)
-            if self._automatic and self._detector.feed(is_speech):
+            heeded = is_speech and (now >= self._deaf_until or self._detector.speaking)
+            if self._automatic and self._detector.feed(heeded):
                 changes.append(self._detector.speaking)
                 if self._detector.speaking:
                     self._open(now)
                 else:
                     self.end(now)
         return changes
+
+    def take_no_notice(self, until: float) -> None:
+        """Of speech that begins before then, where detection is automatic."""
+        self._deaf_until = until
 
     def begin(self, now: float) -> None:
         """The client says that the caller's turn begins."""
@@ -138,7 +145,8 @@ class Ear:
         """The caller's turn ends. False: there was none."""
         if self._turn is None:
             return False
-        self._turn.end, self._turn = now, None
+        self._turn.end, self._turn.to_byte = now, self._record.audio_bytes
+        self._turn = None
         return True
 
     def pause(self, now: float) -> bool:
@@ -151,7 +159,13 @@ class Ear:
         return self.end(now)
 
     def _open(self, now: float) -> None:
-        self._turn = CallerTurn(now, self._first_speech, self._last_speech)
+        self._turn = CallerTurn(
+            now,
+            self._first_speech,
+            self._last_speech,
+            marked=not self._automatic,
+            from_byte=self._record.audio_bytes,
+        )
         keep(self._record.caller_turns, self._turn)
 
     def _note_audio(self, pcm: bytes, rate_hz: int, now: float) -> None:
@@ -162,6 +176,8 @@ class Ear:
         record.audio_messages += 1
         record.audio_rate_hz = rate_hz
         record.audio_bytes += len(pcm)
+        if self._turn is None and not self._automatic:
+            record.unmarked_bytes += len(pcm)
         room = int(self._kept_seconds * rate_hz) * SAMPLE_BYTES - len(record.audio)
         if room > 0:
             record.audio += pcm[:room]
@@ -173,3 +189,4 @@ class Ear:
             self._first_speech = now
         if self._turn is not None:
             self._turn.last_speech = now
+            self._turn.speech_ms += FRAME_MS

@@ -23,6 +23,14 @@ class CallerTurn:
     measure its latency from."""
     end: float | None = None
     """The turn was recognised as ended."""
+    marked: bool = False
+    """By the client (activityStart, activityEnd)."""
+    from_byte: int = 0
+    """Where in all that was heard it begins; that of activityStart, where it is marked."""
+    to_byte: int = 0
+    """How far it went."""
+    speech_ms: int = 0
+    """Speech between the two; what came before is not counted where it was found here."""
 
 
 @dataclass(slots=True)
@@ -30,7 +38,7 @@ class ModelTurn:
     """A turn of the model, from the decision to answer."""
 
     started_by: str
-    """"speech", "text", "content" or "tool"."""
+    """"speech", "text", "content", "tool", or "twice" by the fault of that name."""
     decided: float
     """The caller's turn ended, or the text arrived."""
     first_chunk: float | None = None
@@ -51,6 +59,8 @@ class SessionRecord:
     connected: float
     """The upgrade request arrived."""
     path: str = ""
+    port: int = 0
+    """The client's."""
     setup: dict[str, Any] | None = None
     """As received, so in whichever case the client wrote."""
     setup_done: float | None = None
@@ -73,6 +83,8 @@ class SessionRecord:
     first_audio: float | None = None
     last_audio: float | None = None
     audio_stream_ends: int = 0
+    unmarked_bytes: int = 0
+    """Heard outside the turns that are marked, where they are to be: in none, for the model."""
     speech_ms: int = 0
     """Of what was heard, how much was speech."""
     audio_sent_bytes: int = 0

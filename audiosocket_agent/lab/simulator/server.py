@@ -170,7 +170,7 @@ class Simulator:
         assert isinstance(connection, _Connection)
         number, self.session_count = self.session_count, self.session_count + 1
         path, _, query = request.path.partition("?")
-        record = SessionRecord(number, monotonic(), path)
+        record = SessionRecord(number, monotonic(), path, connection.remote_address[1])
         self.sessions.append(record)
         del self.sessions[:-SESSIONS_KEPT]
         connection.record = record

@@ -241,6 +241,8 @@ class Speaker:
             turn.record.generation_complete = now
             if turn.played_at > now:
                 now = yield turn.played_at
+        if self._behaviour.turn_fault("twice", number) and turn.record.started_by != "twice":
+            self._next_turn = lambda later: self._start("twice", steps, later)
         self._complete(turn, now)
 
     def _say(

@@ -1,0 +1,1 @@
+"""Real calls through real faults, judged at the caller's ear: `make chaos`, `make soak`."""
