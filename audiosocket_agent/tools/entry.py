@@ -54,6 +54,6 @@ def _tool(name: str, load: Callable[[], Any]) -> Tool:
         return from_function(found)
     except LookupError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a module of somebody else's raises as it is imported
         what = " ".join(str(error).split())
         raise LookupError(f"{name} cannot be had: {type(error).__name__}: {what}") from error
