@@ -9,7 +9,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from audiosocket_agent import log
@@ -51,7 +51,7 @@ from audiosocket_agent.call.events import (
     TransferDone,
     TurnEnded,
 )
-from audiosocket_agent.call.info import FACTS, CallInfo
+from audiosocket_agent.call.info import CallInfo
 from audiosocket_agent.call.keys import Key, KeyAction
 from audiosocket_agent.call.machine import Call, State
 from audiosocket_agent.call.next_step import (
@@ -64,6 +64,7 @@ from audiosocket_agent.call.next_step import (
 )
 from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.call.watchdog import Fault
+from audiosocket_agent.controls import Control, Controls
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.keypad import Keypad
 from audiosocket_agent.ledger import Ledger
@@ -80,8 +81,8 @@ from audiosocket_agent.plan import (
     TRANSFER_FAILED,
     Plan,
 )
-from audiosocket_agent.records.recorder import Tape
 from audiosocket_agent.survival import Figures, Life, Past
+from audiosocket_agent.taping import Taping
 from audiosocket_agent.tools.audit import Used
 from audiosocket_agent.tools.runner import ToolRunner
 from audiosocket_agent.turns import Turns
@@ -137,9 +138,8 @@ class Session:
         self._past = past
         self._log = _log.bind(call=self.id)
         self._leg: Leg | None = None  # None: nobody is connected
-        self._tape: Tape | None = None  # once somebody is, where the call is recorded
-        # whether it may run: where the agent is to tell the caller of it, it has
-        self._taping = plan.recording != "notice" or (past is not None and past.greeted)
+        greeted = past is not None and past.greeted
+        self._taping = Taping(ledger, plan.recording, told=greeted)
         self._early: list[tuple[bytes, int]] = []  # what the model said while nobody was
         self._model = model
         self.plan = plan
@@ -151,7 +151,7 @@ class Session:
         self._call = Call(
             plan.limits,
             clock(),
-            greeted=past is not None and past.greeted,
+            greeted=greeted,
             held=left is not None and left.outcome is Outcome.TRANSFERRED,
         )
         self._decided: Outcome | None = None  # the end, as it was last seen
@@ -176,8 +176,7 @@ class Session:
         self._last_voiced_at: float | None = None  # in the caller's present turn
         self._sounded_at = 0.0  # when a sound of the caller was last detected
         self._heard_at = 0.0  # when the caller last was
-        self._secrets: dict[str, str] = {}
-        self._notes: dict[str, Any] = {}
+        self._controls = Controls(self)
         self._tools = plan.tools()
         self._tool_runner = ToolRunner(
             self._tools,
@@ -240,8 +239,7 @@ class Session:
         finally:
             if self._leg is not None:
                 self._leg.hang_up()  # where a fault of ours ends it, the dialplan still goes on
-            if self._tape is not None:
-                self._tape.close(self._clock())
+            self._taping.close(self._clock())
             self._record()
             self._life.over()
         return self._call.outcome
@@ -261,7 +259,7 @@ class Session:
         self._ledger.answered()
         leg.use_rate(self.downlink_rate_hz)
         self._leg = leg
-        self._tape_leg(leg)
+        self._taping.attach(leg)
         self._feed(LegOpened())
         early, self._early = self._early, []
         for pcm, rate_hz in early:
@@ -269,24 +267,6 @@ class Session:
         if not self._generating:
             leg.finish()
         return True
-
-    def _tape_leg(self, leg: Leg) -> None:
-        """Record what passes the caller's first leg, and each that follows it. Of a tape that never
-        ran there is neither a file nor a row."""
-        if self._tape is None:
-            self._tape = self._ledger.tape(leg.accepted_at, self.plan.recording)
-        if self._tape is not None:
-            if self._taping:
-                self._tape.resume()
-            else:
-                self._tape.pause(leg.accepted_at)
-            leg.tap = self._tape.add_agent
-
-    def _notice_heard(self) -> None:
-        """The agent's first words, to their end or until the caller spoke over them."""
-        if not self._taping and self._tape is not None:
-            self._taping = True
-            self._tape.resume()
 
     @property
     def next_step(self) -> NextStep | None:
@@ -439,10 +419,10 @@ class Session:
 
     # -- for the tools (tools.runner.Conversation) ---------------------------------------------
 
-    def control(self, key: str) -> "_Control":
+    def control(self, key: str) -> Control:
         """What one use of a tool may do."""
         self._life.using(self.turn, key)
-        return _Control(self, self._secrets, self._notes, key, self.turn)
+        return self._controls.of(key, self.turn)
 
     def quiet_s(self) -> float:
         """How long neither side has been heard; 0 while one is, or they do not have each other."""
@@ -463,8 +443,9 @@ class Session:
         """The caller's audio: past the detector, and on to the model."""
         pcm, edges = self._uplink.take(payload, rate_hz, now)
         secret = self._keypad.secret
-        if self._tape is not None:
-            self._tape.add_caller(now, payload, rate_hz, secret=secret)
+        tape = self._taping.tape
+        if tape is not None:
+            tape.add_caller(now, payload, rate_hz, secret=secret)
         if secret:
             pcm = bytes(len(pcm))
         if self._voice is not None:
@@ -510,7 +491,7 @@ class Session:
         """The reply is over at our socket."""
         self._vigil.played_out()
         if self._summary.turns and self._call.conversing:  # no apology for a model that is gone
-            self._notice_heard()
+            self._taping.notice_heard()
         self._feed(ReplyPlayed())
 
     def closed(self, outcome: Outcome, error: Exception | None) -> None:
@@ -518,8 +499,7 @@ class Session:
         if error is not None:
             self._log.warning("call broken", reason=str(error))
         self._flush_counts()
-        if self._tape is not None:
-            self._tape.pause(self._clock())
+        self._taping.detach(self._clock())
         self._leg = None
         self._feed(LegClosed(outcome))
         if self.held and self._voice is not None:
@@ -699,7 +679,7 @@ class Session:
                 self._metrics.barge_ins.labels(verdict.value).inc()
                 self._summary.barge_ins[verdict.value] += 1
                 if verdict is not Verdict.RESUMED and self._leg and self._leg.playout.heard_ms:
-                    self._notice_heard()
+                    self._taping.notice_heard()
             case Greeted(seconds):
                 self._metrics.greeting.observe(seconds)
                 self._summary.greeting_s = seconds
@@ -792,43 +772,3 @@ class Session:
             duration_s=round(duration, 3),
             **self._summary.fields(),
         )
-
-
-@dataclass(frozen=True, slots=True, repr=False)  # it has secrets
-class _Control:
-    """What one use of a tool may do to the call (tools.registry.CallControl)."""
-
-    _session: Session
-    _secrets: dict[str, str]
-    notes: dict[str, Any]
-    key: str
-    turn: int
-
-    @property
-    def id(self) -> str:
-        return self._session.id
-
-    @property
-    def language(self) -> str:
-        return self._session.info.language
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return self._session.info.facts((*FACTS, *self._session.info.variables))
-
-    def end(self) -> None:
-        self._session.agent_ends()
-
-    def transfer(self, target: Target, reason: str) -> bool:
-        return self._session.transfer(target, reason)
-
-    async def collect_digits(self, wanted: DigitsWanted) -> DigitCollector | None:
-        return await self._session.collect_digits(wanted)
-
-    def keep_secret(self, value: str) -> str:
-        name = f"secret-{len(self._secrets) + 1}"
-        self._secrets[name] = value
-        return name
-
-    def secret(self, name: str) -> str | None:
-        return self._secrets.get(name)

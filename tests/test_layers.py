@@ -19,7 +19,7 @@ HOUSE = [
     {"health", "keypad", "model", "pbx", "records", "tools"},
     {"arrival", "survival"},
     {"ledger", "plan", "business", "turns", "vigil"},
-    {"recall"},
+    {"controls", "recall", "taping"},
     {"agents", "archive", "session"},
     {"phrases"},
     {"roster"},
