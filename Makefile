@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test demo cover evals bench bench-quick chaos soak hour check test-pbx fuzz release-check install lock docs clean
+.PHONY: help setup run test demo cover evals bench bench-quick bench-full bench-hold bench-heard bench-ops bench-compare chaos soak hour check test-pbx fuzz release-check install lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,14 +32,33 @@ cover: $(VENV)/.dev ## The pure layers, every branch of them by their own tests
 evals: $(VENV)/.dev ## Scripted calls of the shipped agents, or of AGENT=npcl; with Gemini by EVALS_LIVE=1
 	@$(BIN)/python -m tests.evals $(AGENT)
 
-bench: $(VENV)/.dev ## What a caller notices, in milliseconds, and what 1 to 250 calls cost
-	@mkdir -p build
+CAPACITY = $(BIN)/python -m tests.bench.capacity
+RUNS ?=
+TIMES = $(if $(RUNS),--runs $(RUNS))
+bench: $(VENV)/.dev ## What 1 to 250 calls cost and notice, beside the leanest bridge: 5 minutes, two cores
+	$(CAPACITY) bench $(TIMES) --json $(if $(WRITE),tests/bench/bench.json,build/bench.json)
+
+bench-quick: $(VENV)/.dev ## The same for 100 calls: a minute; WRITE=1 for the README
+	$(CAPACITY) quick $(TIMES) --json $(if $(WRITE),tests/bench/quick.json,build/bench-quick.json)
+
+bench-full: $(VENV)/.dev ## Every path and 300 calls: 18 minutes, and as much again for each of RUNS=3
+	$(CAPACITY) full $(TIMES) --json build/bench-full.json
+
+HOLD ?= 30
+bench-hold: $(VENV)/.dev ## 100 calls held for HOLD=30 minutes: memory per call
+	$(CAPACITY) hold --minutes $(HOLD) --json build/bench-hold.json
+
+bench-heard: $(VENV)/.dev ## What a single caller notices, in milliseconds, and calls announced by the dialplan
 	$(BIN)/python -m tests.bench.figures
 	$(BIN)/python -m tests.bench.announce
-	$(BIN)/python -m tests.bench.capacity --json build/capacity.json
 
-bench-quick: $(VENV)/.dev ## What calls cost, beside the leanest bridge there is, in a minute
-	$(BIN)/python -m tests.bench.capacity --path "8 kHz" --calls 10 50 --seconds 10
+bench-ops: $(VENV)/.dev ## What is done for each frame, one operation at a time (pytest-benchmark)
+	$(BIN)/pytest tests/bench/ops --benchmark-enable --benchmark-max-time=0.5 \
+	  --benchmark-disable-gc --benchmark-columns=min,median,iqr,rounds --benchmark-sort=fullname
+
+REV ?= HEAD^
+bench-compare: $(VENV)/.dev ## The same in instructions, beside those of REV=HEAD^; 10 % more is a failure
+	@$(BIN)/python -m tests.bench.ops.compare "$(REV)"
 
 check: $(VENV)/.dev ## ruff, mypy --strict, and the layers
 	$(BIN)/ruff check .
@@ -79,8 +98,9 @@ release-check: $(VENV)/.dev build/release-tools/.done ## Audit, licences, SBOM, 
 install: ## Install venv, unit, configuration and user under DESTDIR and PREFIX
 	deploy/install.sh
 
-docs: $(VENV)/.dev ## Write the generated tables of the README
+docs: $(VENV)/.dev ## Write the generated tables of the README, and the unit of many instances
 	$(BIN)/python -m tests.docs --write
+	$(BIN)/python -m tests.deploy.template --write
 
 lock: ## Renew the lock files (needs uv)
 	uv pip compile pyproject.toml --extra postgres --group build $(LOCK) -o requirements.lock

@@ -81,5 +81,13 @@ def joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def split(address: str) -> tuple[str, int]:
+    """The host and the port of HOST, HOST:PORT, [IPv6] or [IPv6]:PORT; 0 where there is none."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        return host.strip("[]"), int(port)
+    return address.strip("[]"), 0
+
+
 def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET

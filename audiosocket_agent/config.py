@@ -26,6 +26,7 @@ INSTALLED_STATE: Final = Path("/var/lib/audiosocket-agent")
 """The unit's StateDirectory."""
 INSTALLED_RUNTIME: Final = Path("/run/audiosocket-agent")
 """The unit's RuntimeDirectory."""
+CONTROL_FILE: Final = "control.sock"
 MASK: Final = "********"
 
 _ALIASES: Final = {"GOOGLE_API_KEY": "GEMINI_API_KEY"}
@@ -89,8 +90,18 @@ def control_socket(settings: Settings) -> Path:
         return Path(settings.control.socket).expanduser()
     runtime = os.environ.get("RUNTIME_DIRECTORY")
     if runtime is None and INSTALLED_RUNTIME.is_dir():  # a command beside the systemd service
-        return INSTALLED_RUNTIME / "control.sock"
-    return (Path(runtime) if runtime else state_directory()) / "control.sock"
+        runtime = str(INSTALLED_RUNTIME / (str(settings.instance) if settings.instance else ""))
+    return (Path(runtime) if runtime else state_directory()) / CONTROL_FILE
+
+
+def control_sockets(settings: Settings) -> dict[str, Path]:
+    """Those of every service on this host, by its instance: 0 is the one that has no number."""
+    own = control_socket(settings)
+    above = own.parent.parent if own.parent.name.isdecimal() else own.parent
+    found = {"0": above / own.name} if (above / own.name).exists() else {}
+    numbered = [path for path in above.glob(f"*/{own.name}") if path.parent.name.isdecimal()]
+    numbered.sort(key=lambda path: int(path.parent.name))
+    return found | {path.parent.name: path for path in numbered}
 
 
 # ---- reading ---------------------------------------------------------------------------------
@@ -117,7 +128,7 @@ def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) 
     for (section, key), (value, _) in values.items():
         (tree.setdefault(section, {}) if section else tree)[key] = value
     try:
-        settings = Settings(**tree)
+        settings = Settings(**tree).numbered()
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, values))) from None
     origins = {_BY_PLACE[place].variable: origin for place, (_, origin) in values.items()}

@@ -23,6 +23,7 @@ from audiosocket_agent.call.info import MAX_VARIABLE_CHARS, MAX_VARIABLES, VARIA
 from audiosocket_agent.call.next_step import Action, NextStep
 from audiosocket_agent.pbx.agi import Channel, Request, takes_every_rate
 from audiosocket_agent.server import Server
+from audiosocket_agent.survival import NotLookedUp
 
 _log = log.get(__name__)
 
@@ -62,7 +63,10 @@ class Desk:
         call_id = _call_id(request)
         step = None
         if call_id is not None:
-            step = await self._next(call_id, request.query.get("status", ""), peer)
+            try:
+                step = await self._next(call_id, request.query.get("status", ""), peer)
+            except NotLookedUp:
+                return  # AGENT_NEXT stays as it is, "unheard": the dialplan asks again
         if step is not None and step.action is Action.AGAIN:  # perhaps it was another's before
             await channel.set_variables({"AGENT_ADDRESS": self.address(channel)})
         await channel.set_variables(

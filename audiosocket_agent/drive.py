@@ -40,9 +40,11 @@ class Driver:
         call_id = uuid.uuid4()
         status = self._desk.announce(call_id, request, peer)
         if status == "OK":
+            self._server.driven.add(call_id)
             try:
                 status = await self._drive(channel, call_id, request, peer)
             finally:  # the caller has left, or Asterisk has
+                self._server.driven.discard(call_id)
                 self._server.withdraw(call_id)
         await channel.set_variables({"AGENT_STATUS": status})
 
@@ -58,7 +60,8 @@ class Driver:
         address = self._desk.address(channel)
         while True:
             await channel.execute("AudioSocket", str(call_id), address)
-            step = self._server.next_step(call_id, peer)
+            await channel.variable("AGENT_UUID")  # that the caller has left is said after the -1
+            step = self._server.next_step(call_id, peer, "HANGUP" if channel.hung_up else "")
             if step is not None and step.action is Action.TRANSFER:
                 status = await self._call_human(channel, step, address)
                 step = self._server.next_step(call_id, peer, status)

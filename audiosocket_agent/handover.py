@@ -160,7 +160,8 @@ class Predecessor:
         """Give it a call's connection."""
         sock, said = leg.give_away()
         with sock:
-            self._link.send(LEG, said, [sock.fileno()])
+            if not self._link.send(LEG, said, [sock.fileno()]):
+                _log.warning("connection not handed over", peer=leg.peer, unread_bytes=len(said))
 
     def take_request(self, request: Request, head: bytes, fd: int) -> bool:
         """Give it a request of the dialplan, where it is about a call of its own."""
@@ -233,6 +234,11 @@ class Handover:
         self._sock.listen(1)
         self._sock.setblocking(False)
         asyncio.get_running_loop().add_reader(self._sock, self._accept)
+
+    @property
+    def taken(self) -> bool:
+        """Whether another process has the ports, or is about to."""
+        return self._link is not None
 
     async def stop(self) -> None:
         """Close, after the last call."""

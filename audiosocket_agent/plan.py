@@ -116,6 +116,12 @@ BACK: Final = (
 )
 """What the model is told when a call goes on in another process."""
 
+CUT_OFF: Final = (
+    "(The line broke for a moment while you spoke, and the end of what you said was not heard. Say that "
+    "end again, in a few words. If nothing is missing, say nothing.)"
+)
+"""What the model is told when the connection to the PBX broke over a reply and is there again."""
+
 TRANSFER_FAILED: Final = (
     "(The transfer came to nothing: {}. The caller is back with you: say so and go on with them.)"
 )

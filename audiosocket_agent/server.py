@@ -35,7 +35,7 @@ from audiosocket_agent.pbx.audiosocket import Leg, LegListener
 from audiosocket_agent.pbx.gate import CONNECTS_PER_SECOND, Gate, Seldom
 from audiosocket_agent.plan import Plan, briefing
 from audiosocket_agent.session import Session
-from audiosocket_agent.survival import CLAIM_S, LOOK_S, MAX_LIVES, Life, Lives, Past
+from audiosocket_agent.survival import CLAIM_S, LOOK_S, MAX_LIVES, Life, Lives, NotLookedUp, Past
 
 BACKLOG: Final = 128
 ENDED_CALLS_KEPT: Final = 1000
@@ -108,12 +108,20 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._arriving: set[asyncio.Task[None]] = set()
         self._announced_by: dict[uuid.UUID, str] = {}  # host that registered it
+        self._left_meanwhile: set[uuid.UUID] = set()  # callers whose calls are being looked up
         self._briefings = Briefings()
         self._ended_calls: OrderedDict[uuid.UUID, NextStep] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = False
-        self.health = HealthServer(metrics, self.not_ready)
+        self.leaving = False
+        """Balancers are told that it is about to drain."""
+        self.driven: set[uuid.UUID] = set()
+        """Calls whose dialplan waits in a request of ours (`run`), and is lost with this process."""
+        self.let_go: Callable[[], bool] | None = None
+        """Where calls are to go on in another service after the drain: has the dialplan's questions go
+        there. False where they cannot."""
+        self.health = HealthServer(metrics, self._not_offered)
         metrics.build_info.labels(__version__, model.name).set(1)
 
     @property
@@ -134,6 +142,10 @@ class Server:
         if reason := self.overload.reason:
             return reason
         return "full" if self.calls >= self.max_calls else ""
+
+    def _not_offered(self) -> str:
+        """Why a balancer is to send no call here, or nothing."""
+        return "draining" if self.leaving else self.not_ready()
 
     # -- what the dialplan asks ----------------------------------------------------------------
 
@@ -174,6 +186,8 @@ class Server:
             self.withdraw(call_id)
             return after_transfer(status)
         session = self._sessions.get(call_id)
+        if session is not None and session.lost:
+            return session.come_back()
         if session is not None and status and session.held:
             return session.transfer_ended(self._briefings.outcome(call_id, status))
         step = session.next_step if session else self._ended_calls.get(call_id)
@@ -204,12 +218,21 @@ class Server:
     async def revive(self, call_id: uuid.UUID, peer: str, status: str = "") -> NextStep | None:
         """What is to become of a caller whose call another process had, which is dead; None where
         nothing is known of it. `status` as for `next_step`. The call may be up here when this
-        returns."""
-        if self._book.lives is None or self.draining:
+        returns. Raises NotLookedUp: whoever asks again may learn more."""
+        lives = self._book.lives
+        if lives is None or self.draining:
             return None
         if self.elsewhere is not None and self.elsewhere.has(call_id):
             return None
-        past = await self._book.lives.take_up(str(call_id), peer, CLAIM_S)
+        if status in GONE and lives.looks_for(str(call_id)):
+            self._left_meanwhile.add(call_id)
+        try:
+            past = await lives.take_up(str(call_id), peer, CLAIM_S)
+            if call_id in self._left_meanwhile:
+                status = "HANGUP"
+        finally:
+            if not lives.looks_for(str(call_id)):
+                self._left_meanwhile.discard(call_id)
         return self._go_on(call_id, past, peer, status) if past else None
 
     def _go_on(self, call_id: uuid.UUID, past: Past, peer: str, status: str = "") -> NextStep:
@@ -221,14 +244,16 @@ class Server:
         _log.info("call taken up", call=str(call_id), life=past.life, silent_s=past.silent_s)
         self._metrics.calls_revived.inc()
         so_far_s = (datetime.now().astimezone() - past.began_at).total_seconds()
-        left_s = max(1.0, plan.limits.max_duration_s - so_far_s)
+        left_s = max(1.0, plan.limits.max_duration_s - max(0.0, so_far_s))  # clocks are set back
         limits = replace(plan.limits, ring_s=RETURN_SECONDS, max_duration_s=left_s)
         session = self._begin(call_id, replace(plan, limits=limits), past.caller, peer, past)
         step = self.next_step(call_id, peer, status) if session.held else None
         return step or NextStep(Action.AGAIN, reason="interrupted")
 
     def _can_go_on(self, plan: Plan | None, past: Past) -> bool:
-        if plan is None or past.life > MAX_LIVES or self.not_ready():
+        """However many calls there are: these were carried before, and a restart under load brings them
+        all back at once."""
+        if plan is None or past.life - past.moves > MAX_LIVES:
             return False
         return past.left.outcome is not Outcome.TRANSFERRED or past.left.target in plan.targets
 
@@ -305,8 +330,16 @@ class Server:
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(lambda: self._leg(said), sock)
 
-    async def drain(self, timeout_s: float, hurry: asyncio.Event) -> None:
-        """No new calls; running ones get `timeout_s`, or until `hurry`, and then end politely."""
+    async def drain(self, timeout_s: float, hurry: asyncio.Event, *, notice_s: float = 0.0) -> None:
+        """No new calls, once balancers have had `notice_s` to see it; running ones get `timeout_s`, or
+        until `hurry`. Then they are let go, as far as somebody can go on with them, and end politely
+        else."""
+        if notice_s:
+            self.leaving = True
+            _log.info("leaving", notice_s=notice_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(notice_s):
+                    await hurry.wait()
         if self._arriving:  # who has said who they are was here before
             await asyncio.wait(self._arriving, timeout=LOOK_S)
         self.draining = True
@@ -315,6 +348,7 @@ class Server:
         await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+        await self._leave()
         for session in list(self._sessions.values()):
             try:
                 session.end(Outcome.DRAINED)
@@ -325,6 +359,32 @@ class Server:
                 await self.idle()
         except TimeoutError:
             _log.error("calls cut off", calls=self.calls)
+
+    async def _leave(self) -> None:
+        """Leave calls to another service: their rows are in the database before their dialplans ask
+        what is next, and find us deaf."""
+        lives = self._book.lives
+        if self.let_go is None or lives is None or not self._leavable():
+            return
+        for session in self._leavable():
+            session.pack()
+        if await lives.settled() and self.let_go():
+            for session in self._leavable():
+                session.leave()
+            await asyncio.sleep(0)  # they have ended when the rest is told to
+        else:
+            _log.warning("calls cannot be left to others", calls=self.calls)
+
+    def _leavable(self) -> list[Session]:
+        """Calls that were announced by a dialplan which asks what is next."""
+        return [
+            session
+            for call_id, session in self._sessions.items()
+            if call_id in self._announced_by
+            and call_id not in self.driven
+            and not session.plan.briefing
+            and (session.next_step is None or session.held)  # else it is over
+        ]
 
     async def stop(self) -> None:
         """Close everything; calls still up are cut off."""
@@ -373,6 +433,9 @@ class Server:
         lives = self._book.lives
         if lives is None or self.knows(call_id) or len(self._arriving) >= MAX_LOOKUPS:
             return self._admit_known(leg, call_id)
+        if lives.looks_for(str(call_id)):  # for another connection, or for a dialplan that asks
+            self._refuse(leg, call_id, "busy_uuid")
+            return None
         arrival = Arrival()
         task = asyncio.get_running_loop().create_task(self._arrive(leg, call_id, arrival, lives))
         self._arriving.add(task)
@@ -384,7 +447,8 @@ class Server:
         try:
             past = None
             if not self.draining:
-                past = await lives.take_up(str(call_id), leg.peer, LOOK_S)
+                with contextlib.suppress(NotLookedUp):  # then it is nobody's, as far as we know
+                    past = await lives.take_up(str(call_id), leg.peer, LOOK_S)
             if past is not None:
                 self._go_on(call_id, past, leg.peer, "HANGUP" if arrival.gone else "")
             if arrival.gone:
@@ -393,10 +457,10 @@ class Server:
             if session is None:
                 leg.hang_up()
             else:
-                arrival.settle(session)
+                leg.hand_over(session)
         except Exception:  # noqa: BLE001 - a fault of ours: it ends this connection alone
             _log.exception("call failed", call=str(call_id))
-            leg.close()
+            leg.hang_up()
 
     def _admit_known(self, leg: Leg, call_id: uuid.UUID) -> Session | None:
         session = self._sessions.get(call_id)
@@ -406,9 +470,12 @@ class Server:
             if session.attach(leg):
                 return session
             reason = "busy_uuid"
+        self._refuse(leg, call_id, reason)
+        return None
+
+    def _refuse(self, leg: Leg, call_id: uuid.UUID, reason: str) -> None:
         self._metrics.calls_rejected.labels(reason).inc()
         _log.warning("call refused", call=str(call_id), peer=leg.peer, reason=reason)
-        return None
 
     def _refusal(self, leg: Leg, call_id: uuid.UUID, session: Session | None) -> str:
         """Why this connection may not have this call, or nothing."""
@@ -443,6 +510,7 @@ class Server:
         )
         if peer:
             self._announced_by[call_id] = session.peer = peer
+            session.asks = not plan.briefing
         task = asyncio.get_running_loop().create_task(self._run(session, call_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

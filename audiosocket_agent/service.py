@@ -12,7 +12,8 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Final
 from uuid import UUID
 
 from audiosocket_agent import config, log
+from audiosocket_agent.addresses import split
 from audiosocket_agent.archive import Archive, archive
 from audiosocket_agent.business import Office, SmsGateway
 from audiosocket_agent.control.server import ControlServer
@@ -29,6 +31,7 @@ from audiosocket_agent.drive import Driver
 from audiosocket_agent.errors import ConfigError, StartError
 from audiosocket_agent.handover import DECIDE_SECONDS, Handover, Predecessor, handover_path
 from audiosocket_agent.ledger import Book
+from audiosocket_agent.memory import return_big_buffers
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.breaker import Breaker
@@ -49,6 +52,7 @@ _STOP_SECONDS: Final = 28.0
 not answer."""
 
 NEXT_SECONDS: Final = 1.0
+"""The dialplan's question takes that long at most, on a busy machine."""
 
 _log = log.get(__name__)
 
@@ -56,6 +60,7 @@ _log = log.get(__name__)
 async def serve(settings: Settings, *, take_over: bool = False) -> None:
     """Take calls until SIGTERM or SIGINT; with `take_over`, on the ports of the service that is running
     now, which then drains. Raises StartError."""
+    return_big_buffers()
     listener = log.start(settings.log.level, settings.log.file)
     try:
         await _serve(settings, take_over)
@@ -65,6 +70,8 @@ async def serve(settings: Settings, *, take_over: bool = False) -> None:
 
 async def _serve(settings: Settings, take_over: bool) -> None:
     profiles(settings)  # before anything is opened: every mistake in their files
+    if settings.instance and config.database_url(settings).startswith("sqlite"):
+        _log.warning("no other instance can go on with its calls", reason="no PostgreSQL in common")
     metrics = Metrics()
     before = None
     if take_over:
@@ -80,10 +87,37 @@ async def _serve(settings: Settings, take_over: bool) -> None:
 async def _take_calls(
     settings: Settings, metrics: Metrics, book: Book, tools: Means, before: Predecessor | None
 ) -> None:
-    from_audiosocket, from_fastagi = settings.allowed
-    connects = settings.audiosocket.connects
     overload = Overload(settings.max_loop_lag, settings.max_memory * 2**20)
-    server = Server(
+    server = _server(settings, metrics, book, tools, overload)
+    stop, hurry = _signals()
+    _on_hangup(partial(_reload, settings, server, tools))
+    try:
+        async with _open(settings, server, before, stop) as ports:
+            gc.freeze()  # what is here now stays: leave it out of every later collection
+            gc.enable()
+            notify_systemd("READY=1")
+            if settings.model == "echo":  # first: the log's thread writes to the same stream
+                _say_that_it_is_an_echo(ports["audiosocket"])
+            control = str(config.control_socket(settings))
+            _log.info("ready", **ports, control=control, model=settings.model)
+            async with asyncio.TaskGroup() as tasks:
+                beat = partial(notify_systemd, "WATCHDOG=1")
+                watch = tasks.create_task(watch_loop(metrics, overload, beat))
+                spoken = tasks.create_task(tools.phrases.run(server.not_ready))
+                await stop.wait()
+                spoken.cancel()
+                await _drain(server, settings, hurry, before)
+                watch.cancel()
+    finally:
+        await server.stop()
+        if before is not None:
+            before.close()
+
+
+def _server(
+    settings: Settings, metrics: Metrics, book: Book, tools: Means, overload: Overload
+) -> Server:
+    return Server(
         voice_model(settings),
         agents(settings, tools),
         metrics,
@@ -92,66 +126,87 @@ async def _take_calls(
         max_calls=settings.max_calls,
         downlink_rate_hz=settings.audiosocket.downlink_rate,
         registered_only=settings.audiosocket.uuid_mode == "registered",
-        allow=from_audiosocket,
-        connects_per_second=connects,
+        allow=settings.allowed[0],
+        connects_per_second=settings.audiosocket.connects,
         overload=overload,
     )
-    stop, hurry = _signals()
-    _on_hangup(partial(_reload, settings, server, tools))
-    try:
-        inherited = await _take_over(settings, server, before)
-        port = await server.listen(
-            settings.audiosocket.host, settings.audiosocket.port, inherited["audiosocket"]
-        )
-        desk = Desk(server, settings.audiosocket.host, port)
-        driver = Driver(server, desk, settings.transfer.ring)
-        agi = FastAgiServer(
-            {"open": desk.open, "next": desk.next, "run": driver.run},
-            max_connections=MAX_CONNECTIONS + settings.max_calls,
-            gate=Gate(from_fastagi, per_second=connects),
-            turned_away=server.turned_away,
-        )
-        agi.elsewhere = before.take_request if before else None
-        agi_port = await agi.start(
+
+
+@asynccontextmanager
+async def _open(
+    settings: Settings, server: Server, before: Predecessor | None, stop: asyncio.Event
+) -> AsyncIterator[Mapping[str, int]]:
+    """All that the world can connect to; gives the ports. Raises StartError."""
+    inherited = await _take_over(settings, server, before)
+    host = settings.audiosocket.host
+    port = await server.listen(host, settings.audiosocket.port, inherited["audiosocket"])
+    agi = _fastagi(settings, server, port, before)
+    ports = {
+        "audiosocket": port,
+        "fastagi": await agi.start(
             settings.fastagi.host, settings.fastagi.port, inherited["fastagi"]
-        )
-        metrics_port = await server.health.start(
+        ),
+        "metrics": await server.health.start(
             settings.metrics.host, settings.metrics.port, inherited["metrics"]
-        )
-        ports = {"audiosocket": port, "fastagi": agi_port, "metrics": metrics_port}
-        facts = {"model": settings.model, "ports": ports}
-        control = ControlServer(server, facts, host=settings.audiosocket.host, port=port)
-        socket = config.control_socket(settings)
-        await control.start(socket)
-        handover = _offer(server, agi, control, before, stop)
-        handover.start(handover_path(socket))
-        gc.collect()
-        gc.freeze()  # what is here now stays: leave it out of every later collection
-        notify_systemd("READY=1")
-        if settings.model == "echo":
-            _say_that_it_is_an_echo(port)  # first: the log's thread writes to the same stream
-        _log.info("ready", **ports, control=str(socket), model=settings.model)
-        async with asyncio.TaskGroup() as tasks:
-            beat = partial(notify_systemd, "WATCHDOG=1")
-            watch = tasks.create_task(watch_loop(metrics, overload, beat))
-            spoken = tasks.create_task(tools.phrases.run(server.not_ready))
-            await stop.wait()
-            spoken.cancel()
-            notify_systemd(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_stop_us(settings.drain_timeout)}")
-            busy = server.calls > 0
-            await server.drain(settings.drain_timeout, hurry)
-            if busy:
-                await asyncio.sleep(NEXT_SECONDS)  # the last caller's dialplan asks what is next
-            if before is not None:
-                await _first_of(before.gone, hurry)  # its last calls come through our ports
-            watch.cancel()
-        await handover.stop()
-        await agi.stop()
-        await control.stop()
-    finally:
-        await server.stop()
-        if before is not None:
-            before.close()
+        ),
+    }
+    facts = {"model": settings.model, "ports": ports}
+    control = ControlServer(server, facts, host=host, port=port)
+    socket = config.control_socket(settings)
+    await control.start(socket)
+    handover = _offer(server, agi, control, before, stop)
+    handover.start(handover_path(socket))
+    if settings.drain_move:
+        server.let_go = partial(_let_go, agi, handover)
+    yield ports
+    await handover.stop()
+    await agi.stop()
+    await control.stop()
+
+
+def _fastagi(
+    settings: Settings, server: Server, port: int, before: Predecessor | None
+) -> FastAgiServer:
+    """What the dialplan asks; `port` is AudioSocket's."""
+    desk = Desk(server, *_advertised(settings, port))
+    driver = Driver(server, desk, settings.transfer.ring)
+    agi = FastAgiServer(
+        {"open": desk.open, "next": desk.next, "run": driver.run},
+        max_connections=MAX_CONNECTIONS + settings.max_calls,
+        gate=Gate(settings.allowed[1], per_second=settings.audiosocket.connects),
+        turned_away=server.turned_away,
+    )
+    agi.elsewhere = before.take_request if before else None
+    return agi
+
+
+def _advertised(settings: Settings, port: int) -> tuple[str, int]:
+    """Where the dialplan is to connect to; an empty host is the address it has reached us at."""
+    host, advertised = split(settings.audiosocket.advertise)
+    return host or settings.audiosocket.host, advertised or port
+
+
+def _let_go(agi: FastAgiServer, handover: Handover) -> bool:
+    """Hear no dialplan any more, so that a balancer has others answer; a process that follows us would
+    send its questions back."""
+    if handover.taken:
+        return False
+    agi.stop_listening()
+    return True
+
+
+async def _drain(
+    server: Server, settings: Settings, hurry: asyncio.Event, before: Predecessor | None
+) -> None:
+    """No new calls; what is up may end by itself, for as long as the settings let it."""
+    timeout_s, notice_s = settings.drain_timeout, settings.drain_notice
+    notify_systemd(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_stop_us(notice_s + timeout_s)}")
+    busy = server.calls > 0
+    await server.drain(timeout_s, hurry, notice_s=notice_s)
+    if busy:
+        await asyncio.sleep(NEXT_SECONDS)  # the last caller's dialplan asks what is next
+    if before is not None:
+        await _first_of(before.gone, hurry)  # its last calls come through our ports
 
 
 async def _take_over(
@@ -187,6 +242,7 @@ def _offer(
         }
 
     async def leave() -> None:
+        notify_systemd("STOPPING=1")  # before the other one is ready: our unit can be started again
         server.stop_listening()
         agi.stop_listening()
         await server.health.stop()

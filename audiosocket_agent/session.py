@@ -74,6 +74,7 @@ from audiosocket_agent.pbx.audiosocket import Leg
 from audiosocket_agent.plan import (
     ARE_YOU_THERE,
     BACK,
+    CUT_OFF,
     DIAL_FAILURES,
     KEYS_PRESSED,
     NOBODY_THERE,
@@ -104,6 +105,9 @@ LAST_WORDS_MS: Final = 500
 """Whoever answers a question over the last of it has heard it, and costs the agent no more than that."""
 DECIDED: Final = (State.ENDING, State.TAIL, State.HUNG_UP, State.HELD)
 """Where the end of a call is."""
+MAX_RETURNS: Final = 3
+"""Of a caller whose connection breaks, in one call: where it breaks again and again, the dialplan's
+fallback serves them better."""
 MAX_EARLY_CHUNKS: Final = 1500
 """A minute in chunks of 40 ms: a greeting kept while the phone rings, or the words to a caller who is
 on the way back; more is not kept."""
@@ -160,9 +164,11 @@ class Session:
         self._conversation: asyncio.Task[None]
         self._moved = asyncio.Event()  # the machine's next deadline may have changed
         self._over = asyncio.Event()
+        self._left = False  # another process goes on with it
         self._voice: base.VoiceSession | None = None  # once it is ready
         self._generating = False  # the model's turn has audio, and more may come
         self._discarding_until = 0.0  # the rest of the model's turn is not to be heard
+        self._greets_by = 0.0  # the agent's first words are about to come
         self._uplink = Uplink(
             plan.detector, gap_fill_s=plan.gap_fill_s, model_rate_hz=plan.model_rate_hz
         )
@@ -171,6 +177,7 @@ class Session:
             plan.endpointing,
             self._uplink,
             self._agent_has_the_floor,
+            lambda: self._clock() < self._greets_by,
             able=model.capabilities.local_turns,
         )
         self._last_voiced_at: float | None = None  # in the caller's present turn
@@ -218,7 +225,11 @@ class Session:
         """The PBX's address, once it is known."""
         self.answered = ledger.answered_at is not None
         """Somebody has been connected."""
-        self._awaited = False  # a caller whose transfer has failed is to come back
+        self._awaited = False  # a caller the dialplan had is to come back
+        self.asks = False
+        """A dialplan asks what to do with a caller whose leg is gone."""
+        self._returns = MAX_RETURNS
+        self._cut_off = False  # it broke over a reply, of which the model has to be told
         self._untold = ""  # what the model is to be told once it is there
 
     # -- the lifetime --------------------------------------------------------------------------
@@ -240,14 +251,17 @@ class Session:
             if self._leg is not None:
                 self._leg.hang_up()  # where a fault of ours ends it, the dialplan still goes on
             self._taping.close(self._clock())
-            self._record()
-            self._life.over()
+            if not self._left:
+                self._record()
+                self._life.over()
         return self._call.outcome
 
     def attach(self, leg: Leg) -> bool:
         """The caller is connected; False where somebody already is, or the call is over."""
         if self._leg is not None or self._call.state in (State.HUNG_UP, State.OVER):
             return False
+        if self.lost and not self._awaited:
+            return False  # whoever this is, the dialplan has not sent them back
         if self._past is not None:
             self._log.info("call goes on", peer=leg.peer, life=self._past.life)
         elif self._call.state is State.RINGING:
@@ -266,6 +280,9 @@ class Session:
             self._play(leg, pcm, rate_hz)
         if not self._generating:
             leg.finish()
+        if self._cut_off:
+            self._cut_off = False
+            self.tell(CUT_OFF)
         return True
 
     @property
@@ -279,6 +296,22 @@ class Session:
             return transfer(*self.transferring)
         return after(self._call.outcome, self.plan.briefing)
 
+    def come_back(self) -> NextStep:
+        """The dialplan has a caller whose leg is gone: it was the connection that broke."""
+        again = self._returns > 0 and not self._awaited
+        self._log.warning("connection to the PBX broke", again=again)
+        if again:
+            self._returns -= 1
+            self._awaited = True
+        else:
+            self._feed(LegClosed(Outcome.PEER_ERROR))
+        return NextStep(Action.AGAIN if again else Action.FALLBACK, reason="connection_broke")
+
+    @property
+    def lost(self) -> bool:
+        """The leg is gone, and perhaps the caller is not."""
+        return self._call.state is State.HELD and self._call.outcome is Outcome.CALLER_HANGUP
+
     @property
     def transferring(self) -> tuple[Target, str] | None:
         """Who the caller is to be passed on to, and the agent's words about why."""
@@ -287,6 +320,21 @@ class Session:
     def end(self, outcome: Outcome, *, at_once: bool = False) -> None:
         """End the call politely: a sentence under way may be finished, unless it is `at_once`."""
         self._feed(EndOrdered(outcome, at_once))
+
+    def pack(self) -> None:
+        """Put down all that another process would have to know, as it is now."""
+        self._ledger.turn_ended()
+        self._life.pack()
+
+    def leave(self) -> None:
+        """Give the caller back to the dialplan, for another process to go on: the call is not over, and
+        its row stays as it was last put."""
+        self._left = True
+        self._life.left()
+        self._log.info("call left", state=self._call.state.name.lower())
+        if self._leg is not None:
+            self._leg.hang_up()
+        self._over.set()
 
     def agent_ends(self) -> None:
         """End the call once the agent's last words are heard."""
@@ -367,6 +415,8 @@ class Session:
             async with self._model.open(setup, self._model_spoke) as voice:
                 self._metrics.model_connect.observe(self._clock() - dialled_at)
                 self._voice = voice
+                if setup.greeting and self._model.capabilities.answers:
+                    self._greets_by = self._clock() + plan.patience.nudge_s
                 self._vigil.ready(told=bool(setup.greeting))
                 self._feed(ModelReady())
                 if self._untold:
@@ -500,8 +550,12 @@ class Session:
             self._log.warning("call broken", reason=str(error))
         self._flush_counts()
         self._taping.detach(self._clock())
-        self._leg = None
-        self._feed(LegClosed(outcome))
+        leg, self._leg = self._leg, None
+        cut = self._call.state in (State.SPEAKING, State.PAUSED)
+        self._feed(LegClosed(outcome, self.asks))
+        if cut and leg is not None and self.lost:
+            self._cut_off = True
+            self._drop_reply(leg)
         if self.held and self._voice is not None:
             self._turns.pause(self._voice)
 
@@ -538,6 +592,7 @@ class Session:
             return  # more of what is paused: the verdict is still to come
         now, since = self._clock(), self._last_voiced_at
         self._last_voiced_at = None
+        self._greets_by = 0.0
         self._uplink.rearm()
         self._summary.turns += 1
         self._feed(ReplyStarted(None if since is None else now - since))
@@ -714,14 +769,18 @@ class Session:
                 self._vigil.resumed()
                 leg.resume()
             case DropReply():
-                self._vigil.dropped()
-                heard_ms = leg.playout.clear()
-                self._ledger.interrupted(heard_ms)
-                self._discarding_until = math.inf if self._generating else 0.0
-                if self._voice is not None:
-                    self._voice.note_heard(heard_ms)
+                self._drop_reply(leg)
             case HangUp():
                 leg.hang_up()
+
+    def _drop_reply(self, leg: Leg) -> None:
+        """What is not heard of it yet, and what is still to come."""
+        self._vigil.dropped()
+        heard_ms = leg.playout.clear()
+        self._ledger.interrupted(heard_ms)
+        self._discarding_until = math.inf if self._generating else 0.0
+        if self._voice is not None:
+            self._voice.note_heard(heard_ms)
 
     # -- the record ----------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from audiosocket_agent.addresses import LOOPBACK, Network, is_loopback, networks
+from audiosocket_agent.addresses import LOOPBACK, Network, is_loopback, networks, split
 
 
 def _number(value: Any) -> Any:
@@ -37,7 +37,8 @@ FromText = BeforeValidator(_number)
 _BRIEFED_S: Final = 70.0
 """What a human may be told, and some."""
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+MAX_PORT: Final = 65535
+Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -73,6 +74,12 @@ class AudioSocket(_Section):
         "",
         description="Where AudioSocket connections may come from, besides this host itself: addresses "
         "and networks (10.0.0.0/24) between spaces. Others are closed at once. Needed off loopback.",
+    )
+    advertise: str = Field(
+        "",
+        pattern=r"^((\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?)?$",
+        description="Where FastAGI tells the dialplan to connect AudioSocket: HOST or HOST:PORT. Empty "
+        "is the address that its request has come to, and the port that is listened on.",
     )
     connects: float = Field(
         200.0,
@@ -389,6 +396,11 @@ class Gemini(_Section):
         description="Rate of the audio sent to the model; 0 is as it came from Asterisk, 16000 "
         "converts 8 kHz callers first, at 30 % more CPU.",
     )
+    uplink_chunk_ms: Annotated[Literal[20, 40, 60], FromText] = Field(
+        20,
+        description="Audio to the model in pieces of so many milliseconds; 40 saves 15 % of the CPU "
+        "and makes answers up to 20 ms later.",
+    )
     start_sensitivity: Literal["", "high", "low"] = Field(
         "", description="How readily the model takes a sound for speech; empty is its default."
     )
@@ -460,6 +472,13 @@ class Settings(BaseSettings):
         "(local), which misses no short answer right after the agent's words. auto changes from the one "
         "to the other inside a call where the service has failed twice.",
     )
+    instance: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Which of several services on one host this is. It is added to the three ports, so "
+        "that 2 takes calls on 9094.",
+    )
     max_calls: int = Field(
         80, ge=1, le=10_000, description="Calls at a time; more are given back to the dialplan."
     )
@@ -479,6 +498,19 @@ class Settings(BaseSettings):
     max_call_duration: Seconds = Field(1800.0, description="Longest call; it then ends politely.")
     drain_timeout: float = Field(
         300.0, ge=0, description="What running calls get to end after SIGTERM."
+    )
+    drain_notice: float = Field(
+        0.0,
+        ge=0,
+        le=60,
+        description="How long after SIGTERM calls are still taken while /readyz says draining already: "
+        "what a load balancer needs to see it.",
+    )
+    drain_move: bool = Field(
+        False,
+        description="What becomes of calls that are up after DRAIN_TIMEOUT: true leaves them to another "
+        "service on the same PostgreSQL, which the dialplan finds by asking `next` anew; false ends "
+        "them politely, as it does those that have not come by `open`.",
     )
     enable_interruption_handling: bool = Field(
         True, description="Let the caller interrupt the agent."
@@ -531,6 +563,11 @@ class Settings(BaseSettings):
                     f"{name}_HOST={section.host} is not loopback, which needs AUDIOSOCKET_ALLOW: the "
                     "addresses or networks of the PBX"
                 )
+        for name, listener in self._listeners().items():
+            if listener.port + self.instance > MAX_PORT:
+                raise ValueError(f"INSTANCE={self.instance} makes {name.upper()}_PORT no port")
+        if split(self.audiosocket.advertise)[1] > MAX_PORT:
+            raise ValueError(f"AUDIOSOCKET_ADVERTISE has no port above {MAX_PORT}")
         if self.transfer.hold < self.transfer.ring + _BRIEFED_S:
             raise ValueError(
                 f"TRANSFER_HOLD is less than TRANSFER_RING and {_BRIEFED_S:.0f} s of briefing"
@@ -547,6 +584,20 @@ class Settings(BaseSettings):
         audiosocket = self.audiosocket.allow
         fastagi = self.fastagi.allow or audiosocket
         return LOOPBACK + networks(audiosocket), LOOPBACK + networks(fastagi)
+
+    def numbered(self) -> "Settings":
+        """The same for the ports of this INSTANCE. Port 0 stays: any that is free."""
+        if not self.instance:
+            return self
+        moved = {
+            name: its.model_copy(update={"port": its.port + self.instance})
+            for name, its in self._listeners().items()
+            if its.port
+        }
+        return self.model_copy(update=moved)
+
+    def _listeners(self) -> "dict[str, AudioSocket | FastAgi | MetricsPort]":
+        return {"audiosocket": self.audiosocket, "fastagi": self.fastagi, "metrics": self.metrics}
 
     @property
     def model(self) -> Literal["gemini", "echo"]:

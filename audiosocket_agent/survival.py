@@ -57,6 +57,8 @@ LOOK_S: Final = 0.3
 CLAIM_S: Final = 2.0
 """For one whose dialplan asks: the journal of the process before may be on its way to the database."""
 AGAIN_S: Final = 0.05
+SETTLE_S: Final = 3.0
+"""A batch of rows takes 0.1 s, and on a busy database some more."""
 
 _log = log.get(__name__)
 
@@ -94,6 +96,8 @@ class Past:
     handle: str
     """Empty where there is none, or none that is still valid."""
     said: tuple[Said, ...]
+    moves: int = 0
+    """How many of its lives ended because their process left it to another."""
     keys: tuple[tuple[int, str], ...]
     """Of uses of tools, with their turns, that the model may know nothing of."""
     silent_s: float
@@ -132,6 +136,7 @@ class Life:
         self._speaker = self._words = ""  # of the line under way
         self._keys = dict.fromkeys(past.keys if past else ())
         self._done: set[str] = set()
+        self._moves = past.moves if past else 0
         self._figures: Callable[[], Figures]
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -156,14 +161,24 @@ class Life:
         self._due = due  # uvloop's handles do not tell theirs
         self._timer = loop.call_later(within_s, self._write)
 
+    def pack(self) -> None:
+        """The call is about to be left to another process: write all, at once."""
+        self._moves += 1
+        self.changed(0.0)
+
     def over(self) -> None:
         """The call is: nobody has to go on with it."""
-        put, self._put = self._put, None
+        put = self._put
+        self.left()
+        if put is not None:
+            put(Gone(call_id=self._row.call_id, life=self._row.life))
+
+    def left(self) -> None:
+        """Somebody else goes on with the call, from the row as it was last put."""
+        self._put = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if put is not None:
-            put(Gone(call_id=self._row.call_id, life=self._row.life))
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -279,8 +294,13 @@ class Life:
             "summary": figures.summary,
             "target": figures.target,
             "reason": masking.spoken(reason) if self._mask else reason,
+            "moves": self._moves,
             "keys": [list(use) for use in self._keys],
         }
+
+
+class NotLookedUp(Exception):
+    """Whether a process before us had the call is not known, and may be in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,21 +343,37 @@ class Lives:
     def _is_behind(self) -> bool:
         return self.writer.behind
 
+    async def settled(self) -> bool:
+        """Wait until others can read what this process has put; False where that takes too long."""
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await asyncio.sleep(AGAIN_S)  # what was changed just now has been put
+                while self.writer.behind or self.writer.queued:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(AGAIN_S)
+        except TimeoutError:
+            return False
+        return True
+
     async def take_up(self, call_id: str, peer: str, within_s: float) -> Past | None:
         """Begin a new life of a call that another process had, for a PBX at `peer`. None where none is
-        known to have been up of late, where it came from another host, where somebody else has just
-        taken it up, or where the database does not say so in time. Never raises."""
-        if call_id in self._under_way:
-            return None
+        known to have been up of late, where it came from another host, or where somebody else has just
+        taken it up. Raises NotLookedUp where the database does not say so in time, and where the call is
+        being looked up already."""
+        if self.looks_for(call_id):
+            raise NotLookedUp(call_id)
         self._under_way.add(call_id)
         try:
             async with asyncio.timeout(within_s):
                 return await self._take_up(call_id, peer, patient=within_s >= CLAIM_S)
         except TimeoutError:
             _log.warning("call not looked up", call=call_id, reason="it took too long")
-            return None
+            raise NotLookedUp(call_id) from None
         finally:
             self._under_way.discard(call_id)
+
+    def looks_for(self, call_id: str) -> bool:
+        """Whether the call is being looked up now."""
+        return call_id in self._under_way
 
     async def _take_up(self, call_id: str, peer: str, *, patient: bool) -> Past | None:
         while True:
@@ -348,7 +384,7 @@ class Lives:
             except StoreError as error:
                 if not patient:
                     _log.warning("call not looked up", call=call_id, reason=str(error))
-                    return None
+                    raise NotLookedUp(call_id) from error
                 behind = True
             if not (patient and behind):
                 return None
@@ -425,6 +461,7 @@ def _past(row: Alive, turns: int, now: datetime, silent_s: float) -> Past:
             Said(speaker, text, bool(handle) and remembered)
             for speaker, text, remembered in json.loads(row.said)
         ),
+        moves=notes.get("moves", 0),  # not in what an older version has written
         keys=tuple((turn, key) for turn, key in notes["keys"]),
         silent_s=max(0.0, silent_s),
     )

@@ -91,8 +91,9 @@ python=$(find_python)
 mkdir -p "$destdir$home" "$destdir$prefix/bin" "$destdir$UNITS" "$destdir$CONFIG" "$destdir$CONFIG/agents"
 make_venv
 ln -sfn "../lib/$NAME/venv/bin/$NAME" "$destdir$prefix/bin/$NAME"
-sed "s|^ExecStart=/usr/local/|ExecStart=$prefix/|" "$source/deploy/$NAME.service" \
-    >"$destdir$UNITS/$NAME.service"
+for unit in "$NAME.service" "$NAME@.service" "$NAME.target"; do
+    sed "s|^ExecStart=/usr/local/|ExecStart=$prefix/|" "$source/deploy/$unit" >"$destdir$UNITS/$unit"
+done
 [ -e "$destdir$CONFIG/agent.toml" ] || cp "$source/deploy/agent.toml" "$destdir$CONFIG/agent.toml"
 # Not by the name of an agent: an upgrade's receptionist would never be used.
 for agent in "$source"/audiosocket_agent/agents/*.toml; do
@@ -114,5 +115,6 @@ $NAME is installed in $destdir$home.
    receptionist.toml.example to receptionist.toml, and say what the agent is to know and do.
 3. systemctl enable --now $NAME
    After an upgrade: systemctl restart $NAME, which lets running calls end first.
+   For more calls than a core takes: $UNITS/$NAME@.service says how.
 TEXT
 [ -z "$destdir" ] || echo "The package has to make the system user $NAME."

@@ -41,8 +41,8 @@ class House:
         """The value of one sample; 0 where it was never counted."""
         return self.metrics.registry.get_sample_value(PREFIX + name, labels) or 0.0
 
-    async def is_empty(self, within: float = 2.0) -> None:
-        """Wait until the last call is over. Raises TimeoutError."""
+    async def is_empty(self, within: float = 3.0) -> None:
+        """Wait until the last call is over, whose dialplan may ask once more. Raises TimeoutError."""
         async with asyncio.timeout(within):
             await self.server.idle()
 

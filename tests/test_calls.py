@@ -7,6 +7,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from audiosocket_agent import wire
 from audiosocket_agent.call.events import Outcome
@@ -587,6 +588,26 @@ async def test_a_drain_in_a_hurry_ends_calls_politely() -> None:
         assert service.metric("calls_total", outcome="drained") == 1
 
 
+@in_virtual_time
+async def test_a_fault_in_one_call_keeps_no_other_from_ending_at_a_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(outcome: Outcome) -> None:
+        raise ZeroDivisionError
+
+    hurry = asyncio.Event()
+    hurry.set()
+    async with house(ScriptedModel()) as service, service.call() as one, service.call() as other:
+        await other.passes(0.5)
+        first, second = service.server.sessions()
+        assert {first.id, second.id} == {str(one.uuid), str(other.uuid)}
+        monkeypatch.setattr(first, "end", fails)
+        drain = asyncio.create_task(service.server.drain(60.0, hurry))
+        assert await (other if second.id == str(other.uuid) else one).ended() is End.FINISHED
+        one.hang_up()
+        await drain
+
+
 # -- tools ---------------------------------------------------------------------------------------
 
 
@@ -603,14 +624,17 @@ async def test_whatever_a_tool_does_wrong_is_told_to_the_model_and_the_call_goes
         await asyncio.Event().wait()
         return {}
 
+    def breaks_at_once(call: object, arguments: object) -> dict[str, str]:
+        raise ZeroDivisionError
+
     async def use(model: Puppet) -> None:
         for number, name in enumerate(("breaks", "hangs", "no_such_tool", "hangs")):
             model.tell(base.ToolCall(str(number), name, {"of": number}))
         await asyncio.sleep(0.5)
-        model.tell(base.ToolCancelled(("3",)))
+        model.tell(base.ToolCancelled(("3",)), base.ToolCall("4", "breaks_at_once", {}))
 
     model = ScriptedModel(use)
-    tools = [tool("breaks", breaks), tool("hangs", hangs)]
+    tools = [tool("breaks", breaks), tool("hangs", hangs), tool("breaks_at_once", breaks_at_once)]
     async with house(model, tools=tools) as service, service.call() as call:
         await call.passes(2.0)
         answers = {wanted.id: result for wanted, result in model.puppet.results}
@@ -618,6 +642,7 @@ async def test_whatever_a_tool_does_wrong_is_told_to_the_model_and_the_call_goes
             "0": {"error": "it failed"},
             "1": {"error": "it took too long"},
             "2": {"error": "there is no such tool"},
+            "4": {"error": "it failed"},
         }  # nobody waits for the cancelled one
         assert service.metric("tool_calls_total", tool="breaks", outcome="error") == 1
         assert service.metric("tool_calls_total", tool="hangs", outcome="timeout") == 1
@@ -639,11 +664,15 @@ async def test_a_fault_of_ours_ends_its_own_call_politely_and_no_other() -> None
 
     async with house(Faulty()) as service, service.call() as good:
         await good.passes(0.5)
-        async with service.call() as bad:
-            assert await bad.ended() is End.FINISHED
-        await good.passes(0.5)
+        with capture_logs() as logged:
+            async with service.call() as bad:
+                assert await bad.ended() is End.FINISHED
+            await good.passes(0.5)
         assert good.end is None
         assert service.metric("calls_total", outcome=Outcome.ERROR) == 1
+        assert service.metric("calls_active") == 1
+        failed = [line["call"] for line in logged if line["event"] == "call failed"]
+        assert failed == [str(bad.uuid)]
 
 
 @in_virtual_time

@@ -1,6 +1,8 @@
 """What the dialplan asks, around real calls: announced, passed on, come back, never come."""
 
 import asyncio
+import socket
+import struct
 import uuid
 
 import pytest
@@ -13,8 +15,10 @@ from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.report import End
 from audiosocket_agent.ledger import Book
 from audiosocket_agent.model import base
+from audiosocket_agent.plan import CUT_OFF
 from audiosocket_agent.records.rows import Call as CallRow
 from audiosocket_agent.records.rows import Row
+from audiosocket_agent.session import MAX_RETURNS
 from audiosocket_agent.tools.builtin import END_CALL, transfer_call
 from tests.agi.dialplan import FACTS, HOST, agi
 from tests.house import House, house
@@ -350,3 +354,88 @@ def test_one_host_has_many_addresses() -> None:
     assert not same_host("192.0.2.7", "192.0.2.8")
     assert not same_host("127.0.0.1", "192.0.2.7")
     assert not same_host("127.0.0.1", "")
+
+
+# -- the connection to the PBX breaks -------------------------------------------------------------
+
+
+async def break_off(service: House, seconds: float, *, reset: bool = True) -> None:
+    """A leg of the announced call that is there for so long."""
+    _, writer = await asyncio.open_connection(HOST, service.port)
+    writer.write(wire.identity(CALL))
+    await asyncio.sleep(seconds)
+    if reset:
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.close()
+    await asyncio.sleep(0.1)
+
+
+@in_virtual_time
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
+async def test_a_caller_whose_connection_broke_over_a_reply_hears_the_end_of_it_again(
+    reset: bool,
+) -> None:
+    async def converse(model: Puppet) -> None:
+        await greet(model)
+        await model.told.wait()
+        model.say(tone(0.5))
+        model.turn_ends()
+
+    model = ScriptedModel(converse)
+    async with house(model) as service:
+        await opened(service)
+        await break_off(service, 0.3, reset=reset)
+        assert (await following(service))["AGENT_NEXT"] == "again"
+        async with service.call(uuid=CALL) as call:
+            assert await call.agent_speaks() <= 0.1
+            await call.agent_silent(0.3)
+            heard = sum(frame.audible for frame in call.frames) * FRAME
+            assert heard == pytest.approx(0.5, abs=2 * FRAME)  # nothing of what is said again
+        assert (await following(service, "HANGUP"))["AGENT_NEXT"] == "hangup"
+        assert model.puppet.texts[-1:] == [CUT_OFF]
+        assert len(model.puppets) == 1
+        assert service.metric("calls_total", outcome="caller_hangup") == 1
+
+
+@in_virtual_time
+async def test_a_caller_whose_connection_broke_in_a_pause_notices_nothing() -> None:
+    model = ScriptedModel(greet)
+    async with house(model) as service:
+        await opened(service)
+        await break_off(service, 2.0)
+        assert (await following(service))["AGENT_NEXT"] == "again"
+        async with service.call(uuid=CALL) as call:
+            await call.agent_silent(0.5)
+        assert model.puppet.texts == []
+
+
+@in_virtual_time
+async def test_a_connection_that_breaks_again_and_again_is_left_to_the_fallback() -> None:
+    async with house(ScriptedModel(greet)) as service:
+        await opened(service)
+        for _ in range(MAX_RETURNS):
+            await break_off(service, 0.3)
+            assert (await following(service))["AGENT_NEXT"] == "again"
+        await break_off(service, 0.3)
+        assert (await following(service))["AGENT_NEXT"] == "fallback"
+
+
+@in_virtual_time
+async def test_a_caller_who_was_to_come_back_and_did_not_is_left_to_the_fallback() -> None:
+    async with house(ScriptedModel(greet)) as service:
+        await opened(service)
+        await break_off(service, 0.3)
+        assert (await following(service))["AGENT_NEXT"] == "again"
+        assert (await following(service))["AGENT_NEXT"] == "fallback"
+
+
+@in_virtual_time
+async def test_a_caller_whom_no_dialplan_has_any_more_has_hung_up() -> None:
+    async with house(ScriptedModel(greet)) as service:
+        await opened(service)
+        await break_off(service, 0.3, reset=False)
+        assert service.metric("calls_active") == 1
+        await asyncio.sleep(2.5)
+        assert service.metric("calls_active") == 0
+        assert service.metric("calls_total", outcome="caller_hangup") == 1

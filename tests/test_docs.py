@@ -1,6 +1,10 @@
-from tests.docs import README, with_tables
+from pathlib import Path
+
+import pytest
+
+from tests.docs import CAPACITY, README, with_tables
 
 
-def test_the_readme_says_what_the_code_says() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert text == with_tables(text), "run `make docs`"
+@pytest.mark.parametrize("page", [README, CAPACITY], ids=lambda page: page.name)
+def test_a_page_says_what_the_code_and_the_measurements_say(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == with_tables(page), "run `make docs`"

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "audiosocket_agent"
 
 # From the cellar up. What is on one floor does not import each other, nor anything above.
 HOUSE = [
-    {"__init__", "addresses", "errors", "masking", "overload"},
+    {"__init__", "addresses", "errors", "masking", "memory", "overload"},
     {"wire", "audio", "assets"},
     {"call", "sounds"},
     {"settings", "tables"},

@@ -1,4 +1,4 @@
-"""The table of security.toml is true, and what no other test proves of it."""
+"""What of the table of security.toml no other test proves."""
 
 import ast
 import configparser
@@ -7,53 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.tools.builtin import transfer_call
 from tests.docs import README
-from tests.security import REPOSITORY, Control, controls
-from tests.tools.control import Control as CallControl
-
-ROWS = controls()
-
-
-# -- the table -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.threat)
-def test_a_control_is_where_it_is_said_to_be_and_has_a_test(row: Control) -> None:
-    text = (REPOSITORY / row.file).read_text(encoding="utf-8")
-    if row.take:
-        assert text.count(row.take) == 1, "not there, or more than once: it cannot be switched off"
-        assert row.put != row.take
-    assert row.tests
-    for node in row.tests:
-        file, _, name = node.partition("::")
-        there = names_of(REPOSITORY / file)
-        assert name in there if name else there, node
-
-
-def test_threats_are_told_once_and_in_short_words() -> None:
-    assert len({row.threat for row in ROWS}) == len(ROWS)
-    for row in ROWS:
-        assert len(row.threat) <= 60
-        assert len(row.control) <= 90
-
-
-def test_nearly_every_control_can_be_switched_off() -> None:
-    assert sum(not row.take for row in ROWS) <= 1
-
-
-def names_of(file: Path) -> set[str]:
-    """Names of the tests in a file."""
-    return {
-        node.name
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test")
-    }
+from tests.switches import REPOSITORY
+from tests.tools.control import Control
 
 
 def test_operators_are_told_of_it_in_a_short_table() -> None:
@@ -74,7 +35,7 @@ words = st.text(max_size=40) | st.sampled_from(["2001", "sales&2002", "Local/1@x
 
 @given(words, words)
 def test_no_word_of_a_models_reaches_dial_or_originate(target: str, reason: str) -> None:
-    call = CallControl()
+    call = Control()
     transfer_call(TARGETS).run(call, {"target": target, "reason": reason})
     assert {passed_to for passed_to, _ in call.transferred} <= set(TARGETS)
     assert [passed_to.name for passed_to, _ in call.transferred] in ([], [target])

@@ -36,6 +36,7 @@ from audiosocket_agent.lab.simulator import (
 from audiosocket_agent.lab.sound import SHIPPED_CALLER, read_utterances
 from audiosocket_agent.ledger import Book
 from audiosocket_agent.model.base import Said
+from audiosocket_agent.overload import Overload
 from audiosocket_agent.plan import BACK, TRANSFER_FAILED
 from audiosocket_agent.records import listing, schema
 from audiosocket_agent.records.listing import CallRecord
@@ -514,6 +515,23 @@ async def test_a_connection_alone_is_enough(
                 await stranger.agent_speaks()
 
 
+async def test_a_fault_as_it_is_taken_up_ends_its_connection_and_nothing_else(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fails(lives: Lives, call_id: str, peer: str, within_s: float) -> None:
+        raise ZeroDivisionError
+
+    async with successor(database, tmp_path, left()) as s, s.house.call() as other:
+        await other.agent_speaks()
+        monkeypatch.setattr(Lives, "take_up", fails)
+        async with s.house.call(uuid=CALL) as call:
+            assert await call.ended() is End.FINISHED
+        await other.passes(0.1)
+        assert other.end is None
+
+
 async def test_a_call_whose_caller_was_not_greeted_yet_is_greeted(
     database: Database,  # noqa: F811
     tmp_path: Path,
@@ -628,6 +646,60 @@ async def test_a_call_that_was_taken_up_too_often_goes_to_the_dialplan(
         assert (await s.next())["AGENT_NEXT"] == "fallback"
         assert (await s.ended()).outcome == "error"
         await s.forgotten()
+
+
+async def test_a_call_goes_on_however_late_and_full_the_process_is_that_takes_it_up(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    late = Overload(max_lag_s=0.05)
+    late.probed(0.0)
+    late.probed(0.7)
+    async with successor(database, tmp_path, left(), max_calls=0, overload=late) as s:
+        assert s.house.server.not_ready()
+        assert (await s.next())["AGENT_NEXT"] == "again"
+
+
+async def test_of_two_connections_of_one_call_one_has_it(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    async with successor(database, tmp_path, left()) as s:
+        async with s.house.call(uuid=CALL) as one, s.house.call(uuid=CALL) as other:
+            ends = [asyncio.ensure_future(call.ended()) for call in (one, other)]
+            done, waits = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            assert [end.result() for end in done] == [End.FINISHED]
+            for end in waits:
+                end.cancel()
+            await (one if one.end is None else other).passes(1.0)
+        assert len(s.model.puppets) == 1
+        assert s.house.metric("calls_rejected_total", reason="busy_uuid") == 1
+
+
+async def test_a_caller_who_leaves_while_their_call_is_looked_up_is_not_waited_for(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    async with successor(database, tmp_path, left()) as s:
+        asked, left_meanwhile = await asyncio.gather(s.next(), s.next("HANGUP"))
+        assert asked["AGENT_NEXT"] == "hangup"
+        assert "AGENT_NEXT" not in left_meanwhile
+        assert (await s.ended()).outcome == "caller_hangup"
+        assert not s.house.server.calls
+
+
+async def test_while_the_database_does_not_answer_the_dialplan_is_let_ask_again(
+    tmp_path: Path,
+) -> None:
+    nowhere = "postgresql://nobody:x@127.0.0.1:1/nothing"
+    async with (
+        Store(nowhere, migrate=True) as store,
+        Writer(store, tmp_path / "journal") as writer,
+    ):
+        lives = Lives(store, writer, "pbx:9092", text=True, mask=True)
+        book = Book(writer.put, instance="pbx:9092", text=True, lives=lives)
+        async with house(ScriptedModel(says), book=book) as running:
+            assert "AGENT_NEXT" not in await agi(running.agi_port, f"next?uuid={CALL}")
 
 
 # -- the row, without a database ----------------------------------------------------------------------

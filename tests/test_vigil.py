@@ -318,6 +318,35 @@ async def test_a_filler_is_not_played_over_the_callers_words() -> None:
             assert max(heard) - began < 0.7
 
 
+@in_virtual_time
+async def test_a_noise_before_the_greeting_is_not_answered_in_its_place() -> None:
+    async def slow(_: Receptionist, model: Puppet) -> None:
+        await asyncio.sleep(1.0)
+        await well(_, model)
+
+    model = Receptionist(slow)
+    async with calling(model) as (service, call):
+        await call.passes(0.5)
+        call.say(yes())
+        await greeted(call)
+        assert call.now < 4.0
+        assert len(model.puppet.heard) > 16_000
+        assert not any(model.puppet.heard)
+        assert await answers(call) < ANSWER_S
+        assert any(model.puppet.heard)
+        assert faults(service) == {}
+
+
+@in_virtual_time
+async def test_where_no_greeting_comes_the_caller_is_heard_all_the_same() -> None:
+    model = Receptionist(mute, mute)  # nor does a nudge help
+    async with calling(model) as (_, call):
+        await call.passes(3.5)
+        call.say(yes())
+        await call.said()
+        assert any(model.puppets[0].heard)
+
+
 # -- faults and their cures ----------------------------------------------------------------------
 
 

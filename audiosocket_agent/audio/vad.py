@@ -94,11 +94,14 @@ class SpeechDetector:
 
     def feed(self, pcm: bytes) -> list[Edge]:
         """Take the next audio, of any length, and return the edges found in it, in order."""
-        data = self._rest + pcm if self._rest else pcm
         size = self._frame_bytes
+        if len(pcm) == size and not self._rest:  # as a PBX sends it
+            edge = self._frame(pcm)
+            return [edge] if edge else []
+        data = self._rest + pcm
         whole = len(data) - len(data) % size
         self._rest = data[whole:]
-        edges = (self._frame(data[at : at + size]) for at in range(0, whole, size))
+        edges = [self._frame(data[at : at + size]) for at in range(0, whole, size)]
         return [edge for edge in edges if edge]
 
     def rearm(self) -> None:

@@ -133,6 +133,9 @@ class LegClosed:
     """The AudioSocket is gone."""
 
     outcome: Outcome
+    asks: bool = False
+    """A dialplan that still has the caller is about to ask what to do with them: Asterisk closes the
+    socket in the same way for a caller who hangs up and for a connection that broke."""
 
 
 @dataclass(frozen=True, slots=True)

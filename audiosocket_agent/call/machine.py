@@ -94,7 +94,7 @@ class State(Enum):
     ENDING = "the end is decided; last words are still to be heard"
     TAIL = "all was sent; the caller's phone is still playing it"
     HUNG_UP = "the dialplan has the call; the socket is about to close"
-    HELD = "the caller is being transferred, and may come back"
+    HELD = "the dialplan has the caller, who may come back: from a transfer, or a lost connection"
     OVER = "nothing is left"
 
 
@@ -127,6 +127,9 @@ class Limits:
     before it says goodbye; 0: for ever."""
     held_s: float = 120.0
     """How long a transfer may be tried: the ringing, and what the human is told."""
+    lost_s: float = 2.0
+    """How long a dialplan may take to bring back a caller whose connection broke; on a busy host it
+    asks within 0.1 s."""
 
 
 class Call:
@@ -390,9 +393,13 @@ class Call:
         return [HangUp()]
 
     def _caller_left(self, event: Event, now: float) -> list[Command]:
-        """The socket is gone with no end decided: the caller's doing, or the peer's."""
+        """The socket is gone with no end decided: the caller's doing, the peer's, or the network's."""
         assert isinstance(event, LegClosed)
         self.outcome = event.outcome
+        if event.asks and event.outcome is Outcome.CALLER_HANGUP:
+            self.state = State.HELD
+            self._deadlines = {Unclaimed: now + self._limits.lost_s}
+            return []
         return self._over(event, now)
 
     def _given_back(self, event: Event, now: float) -> list[Command]:
@@ -506,6 +513,7 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
     },
     State.HELD: {
         LegOpened: Call._back,
+        ModelReady: Call._ready_early,
         ModelFailed: Call._failed_early,
         LegClosed: Call._caller_left,
         TransferDone: Call._over,

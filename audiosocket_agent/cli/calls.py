@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +20,42 @@ CallId = Annotated[
 ]
 
 
-def status(file: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Show whether the service runs and takes calls."""
+def status(
+    file: ConfigFile = None,
+    as_json: AsJson = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="All services of this host (audiosocket-agent@N).")
+    ] = False,
+) -> None:
+    """Show whether the service runs and takes calls; with --all it fails unless every one answers."""
+    if every:
+        _status_of_all(file, as_json)
+        return
     answer = _ask(_socket(file), do="status")
     typer.echo(_json(answer) if as_json else text.status(answer))
+
+
+def _status_of_all(file: Path | None, as_json: bool) -> None:
+    settings = config.load_beside_the_service(file).settings
+    sockets = config.control_sockets(settings)
+    if not sockets:
+        raise ControlError(f"no service is running here: {config.control_socket(settings)}")
+    answers = asyncio.run(_status_of_each(sockets))
+    typer.echo(_json(answers) if as_json else text.status_of_all(answers))
+    raise typer.Exit(any("error" in answer for answer in answers.values()))
+
+
+async def _status_of_each(sockets: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """By instance; of one that does not answer: its error."""
+
+    async def one(path: Path) -> dict[str, Any]:
+        try:
+            return await ask(path, {"do": "status"})
+        except ControlError as error:
+            return {"error": str(error)}
+
+    answers = await asyncio.gather(*map(one, sockets.values()))
+    return dict(zip(sockets, answers, strict=True))
 
 
 def list_calls(

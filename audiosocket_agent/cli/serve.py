@@ -1,5 +1,6 @@
 """The service itself, and its settings."""
 
+import gc
 import json
 from typing import Annotated
 
@@ -21,6 +22,7 @@ def serve(
     ] = False,
 ) -> None:
     """Take calls until told to stop."""
+    gc.disable()  # until it takes calls: what is imported stays, and the search took a quarter of it
     import uvloop
 
     from audiosocket_agent.service import serve as run

@@ -95,3 +95,37 @@ def status(answer: Mapping[str, Any]) -> str:
             ),
         )
     )
+
+
+def status_of_all(answers: Mapping[str, Mapping[str, Any]]) -> str:
+    """The services of a host, by instance, a line each, and what they are together."""
+    head = ("instance", "ready", "calls", "memory", "CPU", "up", "AudioSocket")
+    up = [answer for answer in answers.values() if "error" not in answer]
+    together = (
+        "all",
+        f"{sum(answer['ready'] for answer in up)} of {len(answers)}",
+        f"{sum(answer['calls'] for answer in up)} of {sum(answer['max_calls'] for answer in up)}",
+        f"{sum(answer['memory_mib'] for answer in up):.0f} MiB",
+        f"{sum(answer['cpu_s'] for answer in up):.1f} s",
+        "",
+        "",
+    )
+    rows = [_instance(name, answer) for name, answer in answers.items() if "error" not in answer]
+    errors = [
+        f"instance {name}: {printable(answer['error'])}"
+        for name, answer in answers.items()
+        if "error" in answer
+    ]
+    return "\n".join([columns([head, *rows, together]), *errors])
+
+
+def _instance(name: str, answer: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        name,
+        "yes" if answer["ready"] else f"no: {answer['not_ready']}",
+        f"{answer['calls']} of {answer['max_calls']}",
+        f"{answer['memory_mib']:.0f} MiB",
+        f"{answer['cpu_s']:.1f} s",
+        duration(answer["uptime_s"]),
+        str(answer["ports"]["audiosocket"]),
+    )

@@ -5,8 +5,8 @@
       └───────── it worked ─────────│──────────────────────────┘  │
                                     └──── refused: twice as long ─┘
 
-While it is open, a call learns at once that there is no model, and the dialplan goes on with its
-fallback while the phone still rings. One belongs to one project key, for all calls of the process.
+While it is open, a call learns at once that there is no model, and its dialplan goes on with its
+fallback. One belongs to one project key, for all calls of the process.
 """
 
 from collections import deque

@@ -12,6 +12,7 @@ from google.genai.live import AsyncSession
 from websockets.exceptions import ConnectionClosed
 
 from audiosocket_agent import log
+from audiosocket_agent.audio import FRAME_MS, duration_ms
 from audiosocket_agent.call.tool import ToolSpec
 from audiosocket_agent.model.base import (
     AudioSink,
@@ -86,6 +87,7 @@ class GeminiModel:
             model=self.name,
             text_by_realtime_input=self._live.text_by_realtime_input,
             async_tools=frozenset(tool.name for tool in setup.tools if self._is_async(tool)),
+            chunk_ms=self._settings.uplink_chunk_ms,
         )
         connecting_for.set(session)
         stack = AsyncExitStack()
@@ -171,6 +173,7 @@ class GeminiSession:
         model: str,
         text_by_realtime_input: bool,
         async_tools: Collection[str] = (),
+        chunk_ms: int = FRAME_MS,
     ) -> None:
         self._model = model
         self._sink = sink
@@ -180,6 +183,9 @@ class GeminiSession:
         self._failures = failures
         self._outbox: asyncio.Queue[Send] = asyncio.Queue(MAX_QUEUED)
         self._given_up = 0  # messages that found the outbox full
+        self._chunk_ms = chunk_ms
+        self._chunk = b""  # audio that waits for more of it
+        self._chunk_hz = 0
         self.live: AsyncSession  # once it is connected
         self._spoke = False  # the present turn has brought audio
         self.connection: FastConnection | None = None  # None: the plain path
@@ -191,6 +197,22 @@ class GeminiSession:
     # -- to the model --------------------------------------------------------------------------
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
+        if self._chunk_ms > FRAME_MS:
+            if rate_hz != self._chunk_hz:
+                self._send_chunk()
+            self._chunk, self._chunk_hz = self._chunk + pcm, rate_hz
+            if duration_ms(self._chunk, rate_hz) >= self._chunk_ms:
+                self._send_chunk()
+        else:
+            self._send_audio(pcm, rate_hz)
+
+    def _send_chunk(self) -> None:
+        """What has been gathered, before anything that is said of it."""
+        chunk, self._chunk = self._chunk, b""
+        if chunk:
+            self._send_audio(chunk, self._chunk_hz)
+
+    def _send_audio(self, pcm: bytes, rate_hz: int) -> None:
         if self.connection is not None:
             self.connection.send_audio(pcm, rate_hz)
         else:
@@ -198,12 +220,14 @@ class GeminiSession:
             self._queue(lambda live: live.send_realtime_input(audio=blob))
 
     def end_audio(self) -> None:
+        self._send_chunk()
         if self.connection is not None:
             self.connection.send_audio_end()
         else:
             self._queue(lambda live: live.send_realtime_input(audio_stream_end=True))
 
     def begin_activity(self) -> None:
+        self._send_chunk()
         if self.connection is not None:
             self.connection.send_activity(begins=True)
         else:
@@ -211,6 +235,7 @@ class GeminiSession:
             self._queue(lambda live: live.send_realtime_input(activity_start=start))
 
     def end_activity(self) -> None:
+        self._send_chunk()
         if self.connection is not None:
             self.connection.send_activity(begins=False)
         else:
@@ -272,6 +297,14 @@ class GeminiSession:
         except TimeoutError:
             if self.connection is not None:
                 self.connection.transport.abort()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Of the connection: a call has references in circles, and 0.35 MB of buffers would wait with
+        them for a collection of everything, which is hundreds of calls away."""
+        self._given_up, self.connection = self.dropped, None
+        vars(self).pop("live", None)
 
     # -- from the model ------------------------------------------------------------------------
 

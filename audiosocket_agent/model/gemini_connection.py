@@ -5,16 +5,29 @@ connection, given to the SDK by websockets' `create_connection` hook, sends audi
 takes received audio out before the SDK sees the message; whatever else a message carries, the SDK
 still parses. 2.0 ms of CPU per call-second instead of 7.4 at 100 calls. Without it, or should a future
 SDK not use the hook, the plain SDK path does the same work.
+
+What is frequent takes a short way through websockets too: the caller's audio is framed and masked here
+(4.2 us of CPU for a frame instead of 6.5), and the model's is taken as its frame arrives, without the
+queue and the task behind it (52 us for 40 ms instead of 63), as long as nothing before it waits there.
 """
 
+import asyncio
+import os
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import orjson
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.connection import broadcast
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event, State
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # where it was built without a compiler
+    from websockets.utils import apply_mask
 
 MAX_UNSENT_BYTES: Final = 256 * 1024
 """About 5 s of 16 kHz audio as base64 in JSON. Audio beyond it is dropped, not queued: a model that
@@ -26,6 +39,11 @@ _AUDIO_MARK: Final = b'"inlineData"'
 _MARK_WITHIN: Final = 128
 """`{"serverContent":{"modelTurn":{"parts":[{"inlineData":` is 54 bytes, indented about 96; further in,
 the SDK's own path handles the message, slower but right."""
+_ARRIVED: Final = memoryview(bytearray(64 * 1024))
+"""Emptied in the same breath as it is filled."""
+_MESSAGE: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+_KEYS_AT_ONCE: Final = 1024
+"""Drawn one by one, as websockets does, they were 6 % of the service's time: a system call each."""
 
 
 class AudioTaker(Protocol):
@@ -49,6 +67,14 @@ class FastConnection(ClientConnection):
         self._taker = connecting_for.get()
         self._taker.connection = self
         self.dropped = 0  # audio messages given up at MAX_UNSENT_BYTES
+        self._all_read = False  # the reader has dealt with all there was, and waits for more
+        self._failed: Exception | None = None  # by what the audio was handed to
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.set_protocol(_Reader(self))
+
+    # -- to the model --------------------------------------------------------------------------
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
         """Send the caller's audio now, without waiting; nothing is sent on a closed connection."""
@@ -56,20 +82,54 @@ class FastConnection(ClientConnection):
             self.dropped += 1
             return
         head, tail = _envelope(rate_hz)
-        broadcast((self,), head + b2a_base64(pcm, newline=False) + tail, text=True)
+        self._send_text(head + b2a_base64(pcm, newline=False) + tail)
 
     def send_audio_end(self) -> None:
         """Say that the audio pauses, in order with it."""
-        broadcast((self,), b'{"realtime_input":{"audioStreamEnd":true}}', text=True)
+        self._send_text(b'{"realtime_input":{"audioStreamEnd":true}}')
 
     def send_activity(self, *, begins: bool) -> None:
         """Mark an end of the caller's turn, in order with its audio."""
-        broadcast((self,), _ACTIVITY_START if begins else _ACTIVITY_END, text=True)
+        self._send_text(_ACTIVITY_START if begins else _ACTIVITY_END)
+
+    def _send_text(self, text: bytes) -> None:
+        """One message in one frame, past websockets' own way out. That leaves nothing unsent behind
+        whenever it returns to the loop, and the SDK never sends a message in parts, so a frame of ours
+        stands between whole messages."""
+        transport = self.transport
+        if self.protocol.state is State.OPEN and not transport.is_closing():
+            key = _next_key()
+            transport.write(_frame_head(len(text)) + key + apply_mask(text, key))
+
+    # -- from the model ------------------------------------------------------------------------
+
+    def process_event(self, event: Event) -> None:
+        """A frame has arrived (called by websockets). Audio is taken now, unless something before it
+        has not been dealt with."""
+        if isinstance(event, Frame) and event.opcode in _MESSAGE:
+            free, self._all_read = self._all_read, False
+            message = bytes(event.data)
+            if free and event.fin and _AUDIO_MARK in message[:_MARK_WITHIN]:
+                try:
+                    event.data = self._without_audio(message)
+                except Exception as error:  # noqa: BLE001 - ours; websockets is on the stack, so it
+                    # is raised where the next message is awaited
+                    self._failed = error
+                self._all_read = not (event.data or self._failed)
+                if self._all_read:
+                    return
+        super().process_event(event)
 
     async def recv(self, decode: bool | None = None) -> Any:
         """The next message that is not audio alone, as bytes."""
         while True:
-            message = await super().recv(decode=False)
+            self._all_read = True  # or the next line does not wait
+            try:
+                message = await super().recv(decode=False)
+            finally:
+                self._all_read = False
+            if self._failed is not None:
+                raise self._failed
             if _AUDIO_MARK in message[:_MARK_WITHIN]:
                 message = self._without_audio(message)
             if message:
@@ -90,11 +150,32 @@ class FastConnection(ClientConnection):
             content["modelTurn"]["parts"] = rest
         else:
             del content["modelTurn"]
-        if not content:
-            del data["serverContent"]
         for pcm, rate_hz in audio:
             self._taker.take_audio(pcm, rate_hz)
-        return orjson.dumps(data) if data else b""
+        # emptied it stays, beside anything else: the SDK fails at what it knows nothing of at all
+        return orjson.dumps(data) if content or len(data) > 1 else b""
+
+
+class _Reader(asyncio.BufferedProtocol):
+    """Stands between a connection and its transport, so that what arrives is read into one buffer of
+    the process. For a protocol without one uvloop takes 256 KiB from the system for each few kilobytes
+    that TLS has brought, and gives them back at once (see `memory`): 14 us each time, instead of 1."""
+
+    def __init__(self, connection: FastConnection) -> None:
+        self._connection = connection
+        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+        self.eof_received = connection.eof_received  # type: ignore[method-assign]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+        vars(self).clear()  # the transport keeps its reader, and the connection its transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _ARRIVED
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(bytes(_ARRIVED[:nbytes]))
 
 
 def _decode(inline: dict[str, str]) -> tuple[bytes, int]:
@@ -112,3 +193,23 @@ def rate_of(mime_type: str) -> int:
 def _envelope(rate_hz: int) -> tuple[bytes, bytes]:
     head = b'{"realtime_input":{"audio":{"mime_type":"audio/pcm;rate=%d","data":"' % rate_hz
     return head, b'"}}}'
+
+
+def _keys() -> Iterator[bytes]:
+    """Masking keys, which nobody can predict (RFC 6455, 5.3)."""
+    while True:
+        many = os.urandom(4 * _KEYS_AT_ONCE)
+        yield from (many[at : at + 4] for at in range(0, len(many), 4))
+
+
+_next_key: Final = _keys().__next__
+
+
+@lru_cache(maxsize=256)
+def _frame_head(size: int) -> bytes:
+    """Of a whole text message from a client with `size` bytes (RFC 6455, 5.2), up to its key."""
+    if size < 126:
+        return bytes((0x81, 0x80 | size))
+    if size < 1 << 16:
+        return b"\x81\xfe" + size.to_bytes(2, "big")
+    return b"\x81\xff" + size.to_bytes(8, "big")

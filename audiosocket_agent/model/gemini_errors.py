@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.genai import errors
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -43,6 +43,8 @@ def model_errors(secret: str = "") -> Iterator[None]:
     except TimeoutError as error:
         raise ModelError("timeout", "not set up in time", retryable=True) from error
     except GoogleAuthError as error:
+        if isinstance(error, TransportError) or error.retryable:
+            raise ModelError("unreachable", type(error).__name__, retryable=True) from error
         # its text may hold paths and addresses, never a token; the kind is what tells the cure
         raise ModelError("credentials", type(error).__name__, retryable=False) from error
     except WebSocketException as error:  # a proxy's or server's answer that is none: no addresses

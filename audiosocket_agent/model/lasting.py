@@ -170,7 +170,10 @@ class LastingSession:
         return self._gone_dropped + present + self._backlog.dropped
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
-        self._say(Audio(pcm, rate_hz))
+        voice = self._told
+        self._backlog.keep_audio(pcm, rate_hz, sent=voice is not None)
+        if voice is not None:
+            voice.send_audio(pcm, rate_hz)
 
     def end_audio(self) -> None:
         self._say(AudioPause())
@@ -214,9 +217,16 @@ class LastingSession:
             error = ModelError(reason, "given up", retryable=True)
             self._inbox.put_nowait(Note(self._link, Down(error), lambda: None))
 
+    @property
+    def _told(self) -> VoiceSession | None:
+        """Whoever is told what is said now; None: it is only kept."""
+        link = self._link
+        if link is None or link is self._left or self._spare is not None:
+            return None
+        return link.session
+
     def _say(self, item: Item) -> None:
-        present = self._link if self._link is not self._left else None
-        voice = present.session if present and self._spare is None else None
+        voice = self._told
         self._backlog.keep(item, sent=voice is not None)
         if voice is not None:
             self._send(voice, item)
@@ -334,6 +344,8 @@ class LastingSession:
             link.leave()
         for link in tuple(self._links):
             await link.left()
+        self._gone_dropped += self._backlog.dropped
+        self._backlog = Backlog()  # 5 s of audio: what a call leaves behind is to be light
 
     async def _over_again(self, reason: str, lost: ModelError | None) -> AsyncIterator[ModelEvent]:
         """The connection is lost, or is left before there is another."""

@@ -60,6 +60,7 @@ class Link:
         self._sink = sink
         self._inbox = inbox
         self._started = asyncio.Event()
+        self._left = False
         self._task = asyncio.create_task(self._run(timeout))
 
     def start(self) -> None:
@@ -68,7 +69,9 @@ class Link:
 
     def leave(self) -> None:
         """Hang up. What it brings from now on is not handed over."""
-        self._task.cancel()
+        if not self._left:  # a second time would break off its closing handshake
+            self._left = True
+            self._task.cancel()
 
     async def left(self) -> None:
         """It is closed."""
@@ -81,10 +84,17 @@ class Link:
     async def _run(self, timeout: float) -> None:
         try:
             await self._hold(timeout)
-            error: Exception = ModelError("1000", _ENDED, retryable=True)
-        except Exception as failure:  # noqa: BLE001 - the model's end; or our own fault in the audio path,
-            # which is raised where the events are taken
-            error = failure
+            self._end(ModelError("1000", _ENDED, retryable=True))
+        except asyncio.CancelledError:
+            pass  # left; a task that ends by an exception keeps its frames, and the connection with them
+        except ModelError as error:  # so does the error: all that is asked of it is its text
+            error.__cause__ = error.__context__ = None
+            self._end(error.with_traceback(None))
+        except Exception as fault:  # noqa: BLE001 - our own, in the audio path: it is raised where the events
+            # are taken
+            self._end(fault)
+
+    def _end(self, error: Exception) -> None:
         self._inbox.put_nowait(Note(self, Down(error), lambda: None))
 
     async def _hold(self, timeout: float) -> None:

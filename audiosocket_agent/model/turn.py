@@ -22,6 +22,7 @@ class Turn:
         self.spoke = False
         self.owed = False
         """The caller has said something, or the model has begun something, that has no end yet."""
+        self._broken = False  # the caller has interrupted it
         self.settled = True
         """The model has done nothing since the handle was given, or since the beginning."""
 
@@ -41,11 +42,12 @@ class Turn:
                 self.under_way = self.owed = True
                 self.settled = False
             case Transcript("caller"):
-                self.owed |= not self.under_way
+                self.owed |= self._broken or not self.under_way
             case GenerationEnded():
                 self.generating = self.owed = False
             case Interrupted():
                 self.generating = self.owed = False
+                self._broken = True
             case TurnEnded():
                 self.end()
             case Resumable() if not self.under_way:
@@ -54,4 +56,5 @@ class Turn:
 
     def end(self) -> None:
         """It is over, one way or another."""
-        self.under_way = self.generating = self.spoke = self.owed = False
+        self.owed &= self._broken  # whoever interrupted it has asked something else
+        self.under_way = self.generating = self.spoke = self._broken = False

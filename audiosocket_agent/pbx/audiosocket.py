@@ -82,7 +82,7 @@ class Counts:
 
 
 class _Frame(NamedTuple):
-    """What leaves at once, or as soon as the peer reads."""
+    """What leaves as soon as the peer reads."""
 
     message: bytes
     payload: bytes
@@ -177,7 +177,10 @@ class Leg(asyncio.Protocol):
             self._said += data  # until it is known whose it is
         try:
             for message in self._decoder.feed(data):
-                self._take(message)
+                if isinstance(message, wire.Audio):
+                    self._hear(message.kind, message.payload)
+                else:
+                    self._take(message)
                 if self.done:
                     break
         except Exception as error:  # noqa: BLE001 - PeerError, or a fault of ours: it ends this call alone
@@ -200,16 +203,18 @@ class Leg(asyncio.Protocol):
 
     # -- the caller ----------------------------------------------------------------------------
 
+    def _hear(self, kind: int, payload: bytes) -> None:
+        now = self._clock()
+        self._haste.came(now, AUDIO_SECONDS)
+        self._counts.received[kind] += 1
+        rate_hz = wire.RATE_HZ[kind]
+        if not self._fixed_rate_hz and rate_hz != self.playout.rate_hz:
+            self._set_downlink(rate_hz)
+        assert self._listener is not None  # the UUID comes first: the decoder sees to it
+        self._listener.heard(payload, rate_hz, now)
+
     def _take(self, message: wire.Message) -> None:
         match message:
-            case wire.Audio(kind, payload):
-                self._haste.came(self._clock(), AUDIO_SECONDS)
-                self._counts.received[kind] += 1
-                rate_hz = wire.RATE_HZ[kind]
-                if not self._fixed_rate_hz and rate_hz != self.playout.rate_hz:
-                    self._set_downlink(rate_hz)
-                assert self._listener is not None  # the UUID comes first: the decoder sees to it
-                self._listener.heard(payload, rate_hz, self._clock())
             case wire.Digit(digit):
                 self._haste.came(self._clock(), DIGIT_SECONDS)
                 self._counts.received[wire.Kind.DTMF] += 1
@@ -333,26 +338,25 @@ class Leg(asyncio.Protocol):
             self._listener.played_out(now)
 
     def _write(self, message: bytes, payload: bytes, now: float) -> None:
-        frame = _Frame(message, payload, self.pacer.slot, self.playout.rate_hz)
         if self._stuck_at is None:
-            self._let_go(frame)
+            self._let_go(message, payload, self.pacer.slot, self.playout.rate_hz)
             return
         if len(self._held) >= _MAX_HELD:
             self._held.popleft()
             self._counts.skipped_seconds += FRAME_SECONDS
-        self._held.append(frame)
+        self._held.append(_Frame(message, payload, self.pacer.slot, self.playout.rate_hz))
         if now - self._stuck_at > STALLED_SECONDS:
             text = f"the peer has read nothing for {STALLED_SECONDS:g} s"
             self._note(PeerError("stalled", text))
             self.close()
 
-    def _let_go(self, frame: "_Frame") -> None:
+    def _let_go(self, message: bytes, payload: bytes, slot: float, rate_hz: int) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(frame.message)
+        self._transport.write(message)
         self._counts.sent += 1
         if self.tap is not None:
-            self.tap(frame.slot, frame.payload, frame.rate_hz)
+            self.tap(slot, payload, rate_hz)
 
     def pause_writing(self) -> None:
         """The transport could not send all of a frame."""
@@ -362,7 +366,7 @@ class Leg(asyncio.Protocol):
         """It has."""
         self._stuck_at = None
         while self._held and self._stuck_at is None and not self.done:
-            self._let_go(self._held.popleft())
+            self._let_go(*self._held.popleft())
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -384,6 +388,10 @@ class Leg(asyncio.Protocol):
         """End a connection that has not said who it is."""
         self._note(error)
         self.close()
+
+    def hand_over(self, listener: LegListener) -> None:
+        """From now on the call is this one's."""
+        self._listener = listener
 
     def give_away(self) -> tuple[socket.socket, bytes]:
         """Let go of a connection from inside `identified`, for another process to go on with: its

@@ -1,10 +1,10 @@
 """How each row is written: so that writing it twice is writing it once."""
 
 from collections.abc import Collection
+from importlib import import_module
 from typing import Any, Final
 
 from sqlalchemy import Table, and_, bindparam, delete, exists, or_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from audiosocket_agent.records import schema
 from audiosocket_agent.records.rows import LOST, TABLES, Alive, Call, Gone, Lost
@@ -23,7 +23,7 @@ def _write(kind: type[object], dialect: str) -> Any:
 
 def _insert(table: Table, dialect: str) -> Any:
     """An INSERT that knows of conflicts; the two dialects say it alike."""
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
 def _upsert(insert: Any) -> Any:
@@ -78,8 +78,7 @@ _FORGET: Final = delete(schema.live).where(
     schema.live.c.call_id == bindparam("call_id"), schema.live.c.life <= bindparam("life")
 )
 
-WRITE: Final = {
-    dialect: {kind: _write(kind, dialect) for kind in TABLES}
-    for dialect in ("sqlite", "postgresql")
-}
-"""By dialect and kind; takes the values of any number of rows."""
+
+def write(dialect: str) -> dict[type[object], Any]:
+    """By kind; each takes the values of any number of rows."""
+    return {kind: _write(kind, dialect) for kind in TABLES}

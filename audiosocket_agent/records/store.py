@@ -46,7 +46,7 @@ class Store:
         self.place = Place.of(url)
         self._migrate = migrate
         self._engine = self.place.async_engine()
-        self._statements = statements.WRITE[self._engine.dialect.name]
+        self._statements = statements.write(self._engine.dialect.name)
         self._opening = asyncio.Lock()
         self._checked = False
         self._file: tuple[int, int] | None = None

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from audiosocket_agent.errors import PeerError, StartError
 from audiosocket_agent.pbx.agi import (
@@ -186,8 +187,11 @@ async def test_a_fault_of_ours_ends_the_request_and_the_dialplan_goes_on() -> No
         raise ZeroDivisionError
 
     async with serving(breaks) as port:
-        assert await agi(port, "ask?who=me") == {}
-        assert await agi(port, "ask?who=me") == {}
+        with capture_logs() as logged:
+            assert await agi(port, "ask?who=me") == {}
+            assert await agi(port, "ask?who=me") == {}
+        events = [line["event"] for line in logged]
+        assert events == ["AGI request failed", "AGI request failed"]
 
 
 @in_virtual_time

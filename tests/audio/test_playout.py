@@ -237,6 +237,25 @@ def test_nothing_of_a_converted_reply_is_heard_in_the_next(
     assert taken(used) == taken(fresh)
 
 
+def test_a_converted_reply_sounds_the_same_however_it_is_cut() -> None:
+    pcm, whole, cut = said(*range(1, 200), size=96), Playout(8_000), Playout(8_000)
+    whole.push(pcm, 24_000)
+    for at in range(0, len(pcm), 1920):  # 40 ms
+        cut.push(pcm[at : at + 1920], 24_000)
+    for playout in (whole, cut):
+        playout.finish()
+    assert taken(cut) == taken(whole)
+
+
+def test_callers_do_not_hear_each_other() -> None:
+    alone, one, other = Playout(8_000), Playout(8_000), Playout(8_000)
+    for number in range(1, 50):
+        other.push(said(255 - number, size=960), 24_000)
+        for playout in (alone, one):
+            playout.push(said(number, size=960), 24_000)
+    assert taken(one) == taken(alone)
+
+
 def test_the_model_may_change_its_rate() -> None:
     playout = Playout(8_000)
     playout.push(said(1), 8_000)

@@ -497,6 +497,21 @@ def test_a_caller_is_passed_on_after_the_words_that_say_so() -> None:
     assert call.receive(TransferDone(), 20.0) == [Finish(Outcome.TRANSFERRED)]
 
 
+def test_a_caller_whose_connection_broke_comes_back_or_has_left() -> None:
+    call = listening()
+    assert call.receive(LegClosed(Outcome.CALLER_HANGUP, asks=True), 10.0) == []
+    assert state_of(call) is State.HELD
+    assert call.receive(LegOpened(), 10.1) == []
+    assert state_of(call) is State.LISTENING
+    assert call.receive(LegClosed(Outcome.CALLER_HANGUP, asks=True), 20.0) == []
+    assert call.elapse(20.0 + LIMITS.lost_s) == [Finish(Outcome.CALLER_HANGUP)]
+
+
+def test_a_peer_that_sent_nonsense_is_not_waited_for() -> None:
+    peer_error = LegClosed(Outcome.PEER_ERROR, asks=True)
+    assert listening().receive(peer_error, 10.0) == [Finish(Outcome.PEER_ERROR)]
+
+
 def test_a_caller_whom_nobody_answers_comes_back_to_the_same_conversation() -> None:
     call = held()
     assert call.receive(LegOpened(), 24.0) == []
@@ -625,6 +640,7 @@ EVENTS: tuple[Event, ...] = (
     EndOrdered(Outcome.DRAINED),
     EndOrdered(Outcome.REFUSED, at_once=True),
     LegClosed(Outcome.PEER_ERROR),
+    LegClosed(Outcome.CALLER_HANGUP, asks=True),
     VerdictDue(),
     FarewellDue(),
     TailPlayed(),

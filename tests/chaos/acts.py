@@ -21,11 +21,22 @@ from tests.chaos.talk import Act, Caller
 
 Once = Callable[[World], Awaitable[None]]
 
+_ANOTHER_HOST: Final = "127.0.0.66"
 _SILENCE: Final = wire.audio(wire.KIND_OF_RATE[8_000], bytes(320))
 
 
 async def nothing(caller: Caller) -> None:
     """The call is left alone."""
+
+
+def both(*acts: Act) -> Act:
+    """One after the other."""
+
+    async def act(caller: Caller) -> None:
+        for each in acts:
+            await each(caller)
+
+    return act
 
 
 # -- the model -------------------------------------------------------------------------------------
@@ -137,6 +148,20 @@ def limited(kind: int, most: int) -> Act:
     return for_all(once)
 
 
+def clock_is_set(*, times: int, then: signal.Signals | None = None) -> Act:
+    """The host's clock is an hour ahead, then an hour behind, with time to write rows in between; and
+    that happens, too."""
+
+    async def once(world: World) -> None:
+        for _ in range(times):
+            world.service.signal(signal.SIGUSR2)
+            await asyncio.sleep(1.2)
+        if then is not None:
+            world.service.signal(then)
+
+    return for_all(once)
+
+
 async def _no_directory(world: World) -> None:
     for path in world.service.directory.iterdir():
         if path.name != "agents":
@@ -225,6 +250,31 @@ async def says_nonsense(service: Process) -> None:
             pass
     finally:
         writer.transport.abort()
+
+
+async def hurries(service: Process) -> None:
+    """A caller whose PBX sends audio at four times its speed."""
+    reader, writer = await asyncio.open_connection(HOST, service.port)
+    try:
+        writer.write(wire.identity(uuid4()))
+        for _ in range(500):
+            writer.write(_SILENCE * 4)
+            await reader.read(4096)
+            await asyncio.sleep(0.02)
+    finally:
+        writer.transport.abort()
+
+
+async def connects_all_the_time(service: Process) -> None:
+    """A host that connects 400 times a second, which is twice what it may."""
+    for _ in range(3 * 400):
+        plain = socket.socket()
+        with plain:
+            plain.setblocking(False)
+            plain.bind((_ANOTHER_HOST, 0))
+            with suppress(OSError):
+                await asyncio.get_running_loop().sock_connect(plain, (HOST, service.port))
+        await asyncio.sleep(1 / 400)
 
 
 async def one_byte_at_a_time(service: Process) -> None:

@@ -66,13 +66,19 @@ def listen(at: float, rate_hz: int, payload: bytes) -> Heard:
     return Heard(at, audible=True)
 
 
-def longest_silence(frames: Iterable[Heard], begins: float, ends: float) -> float:
-    """The longest time without a sound between two moments."""
-    longest, last = 0.0, begins
+def silences(frames: Iterable[Heard], begins: float, ends: float) -> list[tuple[float, float]]:
+    """The times without a sound between two moments."""
+    found, last = [], begins
     for frame in frames:
         if frame.audible and begins <= frame.at <= ends:
-            longest, last = max(longest, frame.at - last), frame.at + FRAME_SECONDS
-    return max(longest, ends - last)
+            found.append((last, frame.at))
+            last = frame.at + FRAME_SECONDS
+    return [(since, until) for since, until in (*found, (last, ends)) if until > since]
+
+
+def longest_silence(frames: Iterable[Heard], begins: float, ends: float) -> float:
+    """The longest time without a sound between two moments."""
+    return max((until - since for since, until in silences(frames, begins, ends)), default=0.0)
 
 
 def seconds_of(frames: Iterable[Heard], since: float, sentences: Sequence[int]) -> float:

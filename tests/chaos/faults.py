@@ -190,6 +190,18 @@ FAULTS: Final = (
     Fault("SIGTERM mid-sentence", M.ANSWER, acts.signalled(SIGTERM), ends=True),
     Fault("SIGKILL mid-sentence, restart", M.ANSWER, acts.signalled(SIGKILL), restarts=True),
     Fault("SIGKILL in a pause, restart", M.ANSWERED, acts.signalled(SIGKILL), restarts=True),
+    Fault("the clock an hour ahead, then behind", M.GREETED, acts.clock_is_set(times=2)),
+    Fault(
+        "the clock an hour ahead, reset mid-sentence",
+        M.ANSWER,
+        acts.both(acts.clock_is_set(times=1), RESET),
+    ),
+    Fault(
+        "SIGKILL, the clock an hour back at the restart",
+        M.ANSWERED,
+        acts.clock_is_set(times=1, then=SIGKILL),
+        restarts=True,
+    ),
     Fault("SIGHUP with a good file", M.ANSWER, reloads(GOOD_AGENT)),
     Fault("SIGHUP with a bad file", M.ANSWER, reloads("instructions = [")),
     # -- the PBX and its neighbours
@@ -197,6 +209,8 @@ FAULTS: Final = (
     Fault("the PBX's network jitters by 60 ms", line=Weather(jitter_s=0.06)),
     Fault("5 other callers' connections are reset", M.GREETED, beside(acts.resets)),
     Fault("5 other callers do not read", M.GREETED, beside(acts.does_not_read)),
+    Fault("5 others send audio 4 times too fast", M.GREETED, beside(acts.hurries)),
+    Fault("400 connects/s of another host", M.GREETED, beside(acts.connects_all_the_time, times=1)),
     Fault("5 others come byte by byte", M.GREETED, beside(acts.one_byte_at_a_time)),
     Fault("100 connections of silence", M.GREETED, beside(acts.says_nothing, times=100)),
     Fault("100 connections of nonsense", M.GREETED, beside(acts.says_nonsense, times=100)),

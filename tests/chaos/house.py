@@ -316,7 +316,7 @@ def _settings(
         "GOOGLE_GEMINI_BASE_URL": f"https://localhost:{proxy.port}",
         "SSL_CERT_FILE": str(simulator.ca_file),
         "PHRASES": "false",  # sessions of their own, at times of their own
-        "MAX_LOOP_LAG": "0",  # up to ten services start on these cores meanwhile
+        "MAX_LOOP_LAG": "0",  # several services start on these cores meanwhile
     }
     filled = {k: v.format(port=proxy.port, state=directory) for k, v in settings.items()}
     return environment(**(own | filled))

@@ -138,7 +138,7 @@ class Pipe:
                 if self._half_closed.is_set() and writer is self._writers[0]:
                     continue
                 await self._write(data, writer)
-            except OSError:  # that end is gone; what is still to come for it is read, and lost
+            except (OSError, RuntimeError):  # that end is gone (RuntimeError: uvloop's way)
                 continue
 
     async def _write(self, data: bytes, writer: asyncio.StreamWriter) -> None:

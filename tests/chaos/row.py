@@ -12,10 +12,11 @@ from audiosocket_agent.lab.caller import Call, CallOver
 from audiosocket_agent.lab.simulator import Behaviour
 from audiosocket_agent.lab.ticker import Ticker
 from tests.agi.dialplan import HOST
+from tests.bench.capacity.pauses import Pauses
 from tests.chaos.faults import AFTER_RESTART_S, SILENCE_S, Fault
 from tests.chaos.house import NOTHING, Traces, World, counting, left_behind, world
 from tests.chaos.proxy import FINE, Proxy
-from tests.chaos.talk import Caller, Moment, Outcome
+from tests.chaos.talk import NO_PAUSES, Caller, Moment, Outcome
 
 APART_S: Final = 0.15
 """Between the calls of a row."""
@@ -38,6 +39,8 @@ class Row:
     """Of silence."""
     error: str = ""
     """Why there is nothing to tell."""
+    pauses: Pauses = NO_PAUSES
+    """Of the machine: what callers did not hear in them says nothing of us."""
 
     @property
     def handed_on(self) -> int:
@@ -51,7 +54,7 @@ class Row:
 
     @property
     def silence_s(self) -> float:
-        return max((o.silence_s for o in self.outcomes), default=0.0)
+        return max((o.silence_without(self.pauses) for o in self.outcomes), default=0.0)
 
     @property
     def kept(self) -> str:

@@ -1,5 +1,6 @@
 """The rows as people read them: lines on a terminal, and the table of the README."""
 
+import math
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -33,9 +34,11 @@ def verdict(rows: Sequence[Row], seconds: float) -> str:
     lost = sum(row.lost for row in rows)
     on = sum(row.handed_on for row in rows)
     silence = max(row.silence_s for row in rows)
+    still_s = rows[0].pauses.seconds(0.0, math.inf)
     return (
         f"{len(rows)} faults, {calls} calls: {lost} lost, {on} handed on where there was no model, "
-        f"longest silence {silence:.1f} s; {seconds:.0f} s"
+        f"longest silence {silence:.1f} s; {seconds:.0f} s, of which the machine stood still "
+        f"{still_s:.1f} s"
     )
 
 

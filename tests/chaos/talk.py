@@ -24,7 +24,8 @@ from audiosocket_agent.lab.report import End, Said
 from audiosocket_agent.lab.sound import SHIPPED_CALLER, read_utterances
 from audiosocket_agent.lab.ticker import Ticker
 from tests.agi.dialplan import FACTS, HOST, agi
-from tests.chaos.ear import AGAIN, GREETING, Heard, listen, longest_silence, seconds_of, sentences
+from tests.bench.capacity.pauses import Pauses
+from tests.chaos.ear import AGAIN, GREETING, Heard, listen, seconds_of, sentences, silences
 from tests.chaos.house import ANSWER_S, GREETING_S, QUESTIONS, World
 from tests.chaos.tools import LOOK_UP_S
 
@@ -38,6 +39,8 @@ PATIENCE_S: Final = 20.0
 INTO_IT_S: Final = 1.0
 """So much of a sentence is heard at GREETING and ANSWER."""
 LOOK_S: Final = 0.05
+LONGEST: Final = 3
+"""Of the silences of a call, kept: a pause of the machine may have made one longer than the others."""
 ASK_AGAIN_S: Final = 0.2
 BACK_S: Final = 20.0
 """For a service that has died to come back."""
@@ -70,7 +73,8 @@ class Outcome:
     """The conversation was held to its end."""
     handed_on: bool = False
     """The dialplan was told to go on with its fallback."""
-    silence_s: float = 0.0
+    silences: list[tuple[float, float]] = field(default_factory=list)
+    """The longest, in the loop's time, where the caller should have heard something."""
     kept: bool | None = None
     """The context; None: there was none to lose."""
     why: str = ""
@@ -79,6 +83,18 @@ class Outcome:
     """What was to happen to it has happened."""
     said: list[str] = field(default_factory=list)
 
+    @property
+    def silence_s(self) -> float:
+        """The longest."""
+        return self.silence_without(NO_PAUSES)
+
+    def silence_without(self, pauses: Pauses) -> float:
+        """The longest, but for what the machine itself stood still."""
+        lengths = (until - since - pauses.seconds(since, until) for since, until in self.silences)
+        return max(lengths, default=0.0)
+
+
+NO_PAUSES: Final = Pauses()
 
 Act = Callable[["Caller"], Awaitable[None]]
 
@@ -306,7 +322,10 @@ class Caller:
     def _judge(self) -> None:
         outcome = self.outcome
         for begins, ends in self._owed:
-            outcome.silence_s = max(outcome.silence_s, longest_silence(self._heard, begins, ends))
+            for since, until in silences(self._heard, begins, ends):
+                outcome.silences.append((self._began + since, self._began + until))
+        outcome.silences.sort(key=lambda span: span[0] - span[1])
+        del outcome.silences[LONGEST:]
         spoken = sentences(self._heard)
         outcome.said = [f"{each.sentence}:{each.seconds:.1f}@{each.at:.1f}" for each in spoken]
         told = self.world.sessions(self.number)

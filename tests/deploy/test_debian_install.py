@@ -74,7 +74,10 @@ def test_the_command_and_the_unit_have_their_final_paths(stage: Stage) -> None:
     shebang = command.read_text().splitlines()[0]
     assert shebang.startswith(f"#!{VENV}/bin/python")
     unit = directives(stage.path("/etc/systemd/system/audiosocket-agent.service").read_text())
-    assert unit["ExecStart"] == [f"{PREFIX}/bin/audiosocket-agent serve"]
+    assert unit["ExecStart"] == [f"{PREFIX}/bin/audiosocket-agent serve --take-over"]
+    many = directives(stage.path("/etc/systemd/system/audiosocket-agent@.service").read_text())
+    assert many["ExecStart"] == unit["ExecStart"]
+    assert stage.path("/etc/systemd/system/audiosocket-agent.target").exists()
 
 
 def test_it_runs_from_its_own_files_alone(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ NAME = "audiosocket-agent"
 KEY_FILE = f"/etc/{NAME}/gemini_api_key"
 KEY = "a-key-that-nobody-may-see"
 CALL_SECONDS = 60.0
+RETRY_SECONDS = 2.0
+"""Between two tries of what cannot start; what was killed does not wait for it."""
 
 ASSETS = CHECKOUT / "audiosocket_agent" / "assets"
 
@@ -218,6 +221,31 @@ def test_stop_waits_for_the_call_beyond_the_limit_and_kill_hurries_it(unit: Unit
     assert unit.show("Result") == "success"
 
 
+def test_an_upgrade_takes_calls_all_the_time(unit: Unit) -> None:
+    other = f"{NAME}-next"
+    machine = unit.machine
+
+    def is_over(name: str) -> bool:
+        state = machine.run("systemctl", "show", "--property=ActiveState,Result", name)
+        return set(state.split()) == {"ActiveState=inactive", "Result=success"}
+
+    unit.start()
+    with unit.caller("caller.wav") as caller:
+        unit.logged("call started")
+        machine.write(f"/run/systemd/system/{other}.service", machine.run("systemctl", "cat", NAME))
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "start", other)
+        unit.logged("ports handed over")
+        with machine.running("systemctl", "start", NAME) as starts:
+            assert unit.call("simulator-goodbye.wav")["ok"]  # with the other one
+            assert starts.poll() is None
+            assert report(caller)["ok"]
+            assert starts.wait(timeout=CALL_SECONDS) == 0
+    eventually(lambda: is_over(other), "the end of the other one")
+    assert unit.show("ActiveState") == "active"
+    assert unit.call("simulator-goodbye.wav")["ok"]
+
+
 # -- broken --------------------------------------------------------------------------------------
 
 
@@ -231,11 +259,23 @@ def test_a_wrong_setting_is_told_once_and_not_tried_again(unit: Unit) -> None:
     assert said == ["environment: VAD_AGGRESSIVENESS should be less than or equal to 3, not '7'"]
 
 
-def test_a_killed_service_comes_back(unit: Unit) -> None:
+def test_a_killed_service_comes_back_at_once(unit: Unit) -> None:
     unit.start()
+    killed_at = time.monotonic()
     unit.machine.run("systemctl", "kill", "--signal=KILL", NAME)
     eventually(lambda: unit.show("NRestarts") == "1", "a restart")
     eventually(lambda: unit.show("ActiveState") == "active", "the service")
+    started_at = int(unit.show("ExecMainStartTimestampMonotonic")) / 1e6
+    assert started_at - killed_at < RETRY_SECONDS
+
+
+def test_one_that_cannot_start_leaves_the_cpu_alone_between_tries(unit: Unit) -> None:
+    unit.configure("Environment=METRICS_HOST=127.0.0.1", "Environment=METRICS_PORT=9092")
+    began = time.monotonic()
+    unit.machine.run("systemctl", "start", "--no-block", NAME)
+    eventually(lambda: unit.show("NRestarts") == "2", "a second restart")
+    assert time.monotonic() - began >= 2 * RETRY_SECONDS
+    assert "METRICS_PORT" in unit.journal()
 
 
 def test_a_hung_service_says_where_and_comes_back(unit: Unit) -> None:
@@ -246,3 +286,36 @@ def test_a_hung_service_says_where_and_comes_back(unit: Unit) -> None:
     eventually(lambda: unit.show("ActiveState") == "active", "the service")
     assert "Watchdog timeout" in unit.journal()
     assert "Fatal Python error: Aborted" in unit.journal()
+
+
+# -- several -------------------------------------------------------------------------------------
+
+
+def test_several_run_beside_each_other_and_stop_as_one(machine: Machine) -> None:
+    target = f"{NAME}.target"
+    pinned = f"/etc/systemd/system/{NAME}@1.service.d/cpu.conf"
+    machine.write(pinned, "[Service]\nCPUAffinity=%i\n")
+    machine.run("rm", "-rf", f"/run/{NAME}")  # a killed one's socket, which would be named
+    machine.run("systemctl", "daemon-reload")
+    try:
+        machine.run("systemctl", "enable", "--now", f"{NAME}@1", f"{NAME}@2")
+        assert machine.run("systemctl", "is-enabled", target) == "enabled\n"
+        told = json.loads(machine.run(NAME, "status", "--all", "--json"))
+        assert {number: its["ports"]["audiosocket"] for number, its in told.items()} == {
+            "1": 9093,
+            "2": 9094,
+        }
+        for directory in (f"/var/lib/{NAME}/1", f"/var/lib/{NAME}/2", f"/run/{NAME}/1"):
+            assert machine.run("stat", "--format=%a %U", directory) == f"700 {NAME}\n"
+        cores = machine.run("taskset", "-pc", str(told["1"]["pid"])).rpartition(": ")[2]
+        assert cores == "1\n"
+
+        machine.run("systemctl", "start", target)
+        machine.run("systemctl", "stop", target)
+        states = f"systemctl is-active {NAME}@1 {NAME}@2 || true"  # which have their notice first
+        over = "inactive\ninactive\n"
+        eventually(lambda: machine.run("sh", "-c", states) == over, "the end of both")
+    finally:
+        machine.run("systemctl", "disable", "--now", f"{NAME}@1", f"{NAME}@2", target)
+        machine.run("rm", "-rf", pinned.removesuffix("/cpu.conf"))
+        machine.run("systemctl", "daemon-reload")

@@ -9,7 +9,7 @@ from audiosocket_agent.settings import Settings, settings_list, value_of
 from tests.deploy.unit import DEPLOY
 from tests.serving import EXAMPLE
 
-EXAMPLES = {"OUTBOUND_ALLOW", "LOG_FILE"}
+EXAMPLES = {"AUDIOSOCKET_ALLOW", "OUTBOUND_ALLOW", "LOG_FILE"}
 """What is shown with an example in it: the default is nothing."""
 
 

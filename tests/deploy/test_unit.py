@@ -23,7 +23,7 @@ def unit() -> dict[str, list[str]]:
 
 
 def test_it_starts_a_command_that_exists(unit: dict[str, list[str]]) -> None:
-    [[program, command]] = [line.split() for line in unit["ExecStart"]]
+    [[program, command, *_]] = [line.split() for line in unit["ExecStart"]]
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert Path(program).name in project["scripts"]
     assert command in [
@@ -38,6 +38,7 @@ def test_it_waits_for_ready_and_restarts_all_but_a_wrong_setting(
     assert unit["Restart"] == ["on-failure"]
     assert unit["RestartPreventExitStatus"] == ["3"]  # what test_service.py sees
     assert unit["StartLimitIntervalSec"] == ["0"]
+    assert unit["RestartSec"] == ["100ms"]  # what callers hear of it
 
 
 def test_stopping_has_time_for_the_drain_and_for_last_words(unit: dict[str, list[str]]) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 REPOSITORY: Final = Path(__file__).parent.parent.parent
 DEPLOY: Final = REPOSITORY / "deploy"
 UNIT: Final = DEPLOY / "audiosocket-agent.service"
+TEMPLATE: Final = DEPLOY / "audiosocket-agent@.service"
+TARGET: Final = DEPLOY / "audiosocket-agent.target"
 
 
 def directives(text: str) -> dict[str, list[str]]:

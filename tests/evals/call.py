@@ -82,7 +82,7 @@ async def announce(house: House, call_id: uuid.UUID, conversation: Conversation)
 
 async def conclude(house: House, call_id: uuid.UUID, held: Held, *, by_caller: bool) -> None:
     """What the dialplan is told, and what is left of the call."""
-    held.told = told = await _next(house, call_id)
+    held.told = told = await _next(house, call_id, "HANGUP" if by_caller else "")
     following = f"{told.get('AGENT_NEXT', '')} {told.get('AGENT_TARGET', '')}".strip()
     held.next = "" if by_caller and following == "hangup" else following
     held.record = await written(house, call_id)
@@ -150,13 +150,14 @@ async def _until(call: Call, done: Callable[[], bool], what: str) -> None:
         raise TimeoutError(f"{what} came to no end within {TURN_S:g} s") from None
 
 
-async def _next(house: House, call_id: uuid.UUID) -> dict[str, str]:
-    """Ask what follows, as the dialplan does; whoever is to be dialled answers."""
+async def _next(house: House, call_id: uuid.UUID, status: str) -> dict[str, str]:
+    """Ask what follows, as a dialplan does, or its hangup handler; whoever is to be dialled answers."""
+    question = f"next?uuid={call_id}" + (f"&status={status}" if status else "")
     if house.simulator is None:
-        told = await agi(house.agi_port, f"next?uuid={call_id}")
+        told = await agi(house.agi_port, question)
     else:
         async with house.scripted(Behaviour()) as briefing:
-            told = await agi(house.agi_port, f"next?uuid={call_id}")
+            told = await agi(house.agi_port, question)
             if told.get("AGENT_BRIEFING"):
                 await briefing.record()
     if told.get("AGENT_NEXT") == "transfer":

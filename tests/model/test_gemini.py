@@ -4,20 +4,25 @@ own. What only the service itself could show is not shown here."""
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from socket import EAI_NONAME, gaierror
 from typing import Any
 
 import pytest
 from google.auth.exceptions import GoogleAuthError
 from google.genai import errors
+from structlog.testing import capture_logs
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidProxy
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidProxy
+from websockets.frames import Close
+from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from audiosocket_agent import assets
 from audiosocket_agent.call.tool import ToolSpec
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.simulator import CLOSES, Behaviour, Pcm, Simulator, ToolStep
-from audiosocket_agent.model import base
+from audiosocket_agent.model import base, gemini
 from audiosocket_agent.model.gemini import GeminiModel, GeminiSession
 from audiosocket_agent.model.gemini_connection import FastConnection, connecting_for
 from audiosocket_agent.model.gemini_errors import model_errors
@@ -212,6 +217,27 @@ async def test_a_tool_is_called_and_answered(model: Any, fast_path: bool) -> Non
         assert response["id"] == wanted.id
 
 
+async def test_whether_a_tool_is_waited_for_is_said_in_so_many_words(model: Any) -> None:
+    """The model's own default is not to wait, and then it speaks before the result and after it."""
+    slow = ToolSpec("wander", "Look for a thing.", TOOL.parameters, slow=True)
+    steps = (ToolStep(1, "find", {"what": "it"}), ToolStep(2, "wander", {"what": "it"}))
+    async with Simulator(replace(QUICK, tools=steps)) as simulator:
+        async with talk(model(simulator), base.SessionSetup("", "Greet.", (TOOL, slow))) as call:
+            for turn in (1, 2):
+                await call.until(base.TurnEnded, turn)
+                await call.says(assets.speech("caller")[: 16_000 * 2 * 3] + bytes(32_000))
+                wanted = await call.until(base.ToolCall, turn)
+                assert isinstance(wanted, base.ToolCall)
+                call.session.send_tool_result(wanted, {"output": "found"})
+            await heard(simulator, lambda record: len(record.tool_responses) == 2)
+        [record] = simulator.sessions
+        assert record.setup is not None
+        [tools] = record.setup["tools"]
+        declared = {each["name"]: each["behavior"] for each in tools["functionDeclarations"]}
+        assert declared == {"find": "BLOCKING", "wander": "NON_BLOCKING"}
+        assert [each.get("scheduling") for each in record.tool_responses] == [None, "WHEN_IDLE"]
+
+
 # -- the setup -----------------------------------------------------------------------------------
 
 
@@ -339,7 +365,12 @@ async def test_a_session_that_is_lost(
         async with talk(model(simulator, fast_path=fast_path)) as call:
             error = await call.lost()
             assert (error.code, error.retryable) == (code, retryable)
-            call.session.send_audio(bytes(320), 8_000)  # nobody hears it, and it harms nobody
+            with capture_logs() as logged:
+                for _ in range(3):  # nobody hears it, and it harms nobody
+                    call.session.send_audio(bytes(320), 8_000)
+                    call.session.send_text("Are you there?")
+                    await asyncio.sleep(0.01)
+            assert logged == []
 
 
 async def test_a_refusal_is_told_in_googles_words(model: Any) -> None:
@@ -349,6 +380,39 @@ async def test_a_refusal_is_told_in_googles_words(model: Any) -> None:
             async with talk(model(simulator)):
                 pass
     assert str(refused.value).startswith(f"1007: {CLOSES['invalid'].reason[:40]}")
+
+
+@BOTH_PATHS
+async def test_more_in_a_message_than_we_know_is_passed_over(model: Any, fast_path: bool) -> None:
+    async with Simulator(QUICK) as simulator:
+        async with talk(model(simulator, fast_path=fast_path)) as call:
+            await call.until(base.TurnEnded)
+            heard_before = len(call.audio)
+            simulator.inject("unknown-field")
+            await call.says(assets.speech("caller")[: 16_000 * 2 * 3] + bytes(32_000))
+            await call.until(base.TurnEnded, 2)
+            assert len(call.audio) - heard_before == 4 + len(tone(0.4))  # theirs, and the reply
+            assert call.error is None
+
+
+@BOTH_PATHS
+async def test_a_reader_that_stops_reading_keeps_its_connection(
+    model: Any, monkeypatch: pytest.MonkeyPatch, fast_path: bool
+) -> None:
+    """Where so few messages may wait that the socket is not read any more, pongs are not either."""
+    monkeypatch.setattr(gemini, "PING_TIMEOUT_S", 0.2)
+    talking = Talk()
+    many = replace(QUICK, greeting=Pcm(tone(4.0), 24_000))  # 100 messages
+    async with Simulator(many) as simulator:
+        busy = model(simulator, fast_path=fast_path, ping_interval=0.2)
+        async with busy.open(SETUP, talking.take) as talking.session:
+            await asyncio.sleep(1.5)
+            reading = asyncio.create_task(talking.read())
+            await talking.until(base.TurnEnded)
+            assert bytes(talking.audio) == tone(4.0)
+            assert simulator.sessions[0].close_code is None
+            reading.cancel()
+            await asyncio.wait([reading])
 
 
 async def test_nobody_there(model: Any) -> None:
@@ -408,6 +472,34 @@ async def test_a_message_that_is_not_as_expected_is_left_to_the_sdk(message: byt
     assert connection._without_audio(message) == message
 
 
+async def test_audio_is_for_a_connection_that_is_open() -> None:
+    class Wire(asyncio.Transport):
+        written = b""
+
+        def write(self, data: Any) -> None:
+            self.written += bytes(data)
+
+        def get_write_buffer_size(self) -> int:
+            return 0
+
+        def is_closing(self) -> bool:
+            return False
+
+    class Taker:
+        connection: FastConnection | None = None
+
+        def take_audio(self, pcm: bytes, rate_hz: int) -> None: ...
+
+    connecting_for.set(Taker())
+    connection = FastConnection(ClientProtocol(parse_uri("wss://localhost")))
+    for state in State:
+        connection.transport, connection.protocol.state = Wire(), state
+        connection.send_audio(bytes(320), 8_000)
+        connection.send_audio_end()
+        connection.send_activity(begins=True)
+        assert bool(connection.transport.written) == (state is State.OPEN)
+
+
 def test_neither_a_key_nor_anybodys_words_are_in_an_errors_text() -> None:
     with pytest.raises(ModelError) as refused, model_errors("AIzaSecret"):
         raise errors.APIError(1008, {"message": "Permission denied for api_key:AIzaSecret" * 99})
@@ -424,12 +516,33 @@ def test_neither_a_key_nor_anybodys_words_are_in_an_errors_text() -> None:
     [
         (GoogleAuthError(), "credentials"),  # type: ignore[no-untyped-call]
         (InvalidProxy("p", "x"), "unreachable"),
+        (gaierror(EAI_NONAME, "Name or service not known"), "unreachable"),
+        # closed so soon that the setup finds it closed: not by the SDK's receive, which has its own
+        (ConnectionClosedOK(Close(1000, "The operation was cancelled."), None), "1000"),
+        (ConnectionClosedError(Close(1011, "Internal error encountered."), None), "1011"),
+        (ConnectionClosedError(None, None), "1006"),
     ],
 )
 def test_what_a_library_raises_is_the_models_failure(error: Exception, code: str) -> None:
     with pytest.raises(ModelError) as refused, model_errors():
         raise error
     assert refused.value.code == code
+
+
+@BOTH_PATHS
+async def test_audio_may_go_in_larger_pieces_and_none_of_it_stays(
+    model: Any, fast_path: bool
+) -> None:
+    async with Simulator(QUICK) as simulator:
+        async with talk(model(simulator, fast_path=fast_path, uplink_chunk_ms=40)) as call:
+            await call.until(base.TurnEnded)
+            for _ in range(5):
+                call.session.send_audio(bytes(320), 8_000)
+            call.session.send_audio(bytes(640), 16_000)  # what waits has another rate
+            call.session.end_audio()
+            await heard(simulator, lambda record: record.audio_stream_ends == 1)
+        [record] = simulator.sessions
+        assert record.audio_messages == 4
 
 
 async def test_audio_for_a_model_that_does_not_read_is_dropped_at_a_bound(model: Any) -> None:

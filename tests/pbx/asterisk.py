@@ -26,6 +26,7 @@ SHIPPED: Final = Path(__file__).parents[2] / "asterisk"
 PLAIN, ROBUST, WIDE, ECHO = "9000", "9001", "9002", "9003"
 AGENT, RUNG, ODDLY_NAMED = "9010", "9011", "9012"
 RUN, RUN_RUNG = "9013", "9014"
+WIDE_AGENT = "9015"
 """Extensions: one for each shipped form, and Asterisk's own Echo() for the bench to test itself. The
 shipped numbers, 1000 to 1005 and those of `[agent-targets]`, are there too."""
 ANSWERED_HUMAN, QUEUE, MAILBOX = "9020", "9030", "9031"
@@ -79,6 +80,7 @@ log => notice,warning,error,verbose
 
 _MODULES: Final = """
 load = func_db.so
+load = res_clioriginate.so
 """
 
 _MANAGER: Final = """
@@ -155,6 +157,8 @@ exten => 9012,1,Gosub(agent,s,1(Zoë & "Co." = 100%?#))
 exten => 9013,1,Set(AGENT_STATUS=FAILED)
  same => n,AGI(agi://${AGENT_FASTAGI}/run)
  same => n,Set(GOSUB_RETVAL=${AGENT_STATUS})
+ same => n,Goto(after,s,1)
+exten => 9015,1,Gosub(agent,s,1(,,slin16))
  same => n,Goto(after,s,1)
 exten => 9014,1,AGI(agi://${AGENT_FASTAGI}/run?ring=1.5)
  same => n,Set(GOSUB_RETVAL=${AGENT_STATUS})

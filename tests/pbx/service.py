@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from audiosocket_agent.lab.simulator import Simulator
 
 _COMMAND: Final = Path(sys.executable).with_name("audiosocket-agent")
-_START_TIMEOUT_S: Final = 20.0
+_START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 30.0
 _LOG_LINES: Final = 5_000
 
@@ -68,6 +68,11 @@ class Service:
     def terminate(self) -> None:
         """Ask it to stop."""
         self._process.terminate()
+
+    async def ended(self) -> None:
+        """Wait until it has, without being hurried."""
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await self._process.wait()
 
     async def _read_log(self) -> None:
         assert self._process.stderr is not None

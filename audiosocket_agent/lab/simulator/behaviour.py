@@ -69,7 +69,7 @@ FAULTS: Final[Mapping[str, str]] = {
     "malformed-json": "A message arrives that is not JSON.",
     "unknown-message": "A message arrives that has only unknown fields.",
     "error-message": "A message arrives that has only an error field.",
-    "unknown-field": "A message arrives with unknown fields beside and inside known ones.",
+    "unknown-field": "Messages arrive with unknown fields beside and inside known ones.",
     "huge-message": "A message of 2 MB arrives, twice what the SDK takes.",
     # In the model's turns (fault_turn).
     "no-answer": "The model does not answer: neither audio nor the end of a turn.",

@@ -241,8 +241,11 @@ class Conversation:
         self.outbox.append(orjson.dumps(message))
 
 
-def _raw(message: bytes) -> Callable[[Conversation, float], None]:
-    return lambda conversation, now: conversation.outbox.append(message)
+def _raw(*messages: bytes) -> Callable[[Conversation, float], None]:
+    return lambda conversation, now: conversation.outbox.extend(messages)
+
+
+_SAMPLE: Final = b'{"parts":[{"inlineData":{"mimeType":"audio/pcm;rate=24000","data":"AAA="}}]}'
 
 
 _ONCE: Final[Mapping[str, Callable[[Conversation, float], None]]] = {
@@ -252,7 +255,9 @@ _ONCE: Final[Mapping[str, Callable[[Conversation, float], None]]] = {
         b'{"error":{"code":500,"message":"Internal error encountered.","status":"INTERNAL"}}'
     ),
     "unknown-field": _raw(
-        b'{"serverContent":{"modelTurn":{"parts":[],"mood":"calm"},"moodIndex":7},"moodUpdate":{}}'
+        b'{"serverContent":{"modelTurn":{"parts":[],"mood":"calm"},"moodIndex":7},"moodUpdate":{}}',
+        b'{"serverContent":{"modelTurn":%s,"moodIndex":7}}' % _SAMPLE,
+        b'{"serverContent":{"modelTurn":%s},"moodUpdate":{}}' % _SAMPLE,
     ),
     "huge-message": _raw(b'{"serverContent":{},"padding":"' + b"-" * (2 << 20) + b'"}'),
     "go-away": Conversation._go_away,

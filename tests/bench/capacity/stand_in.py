@@ -32,6 +32,7 @@ FIRST_TONE_HZ: Final = 400
 TONE_STEP_HZ: Final = 4
 
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")  # the plain SDK sends the other alphabet of base64
 _LOOKED_AT: Final = 80  # characters of base64 in the middle of a frame: 30 samples
 
 
@@ -192,7 +193,7 @@ class _Session(asyncio.Protocol):
         skip = (size - begins) // 8 * 4  # whole quanta of base64
         offset = begins + skip
         text = self._unmasked(start, offset - offset % 4, _LOOKED_AT + 4)[offset % 4 :]
-        pcm = a2b_base64(text[: _LOOKED_AT // 8 * 8])
+        pcm = a2b_base64(text[: _LOOKED_AT // 8 * 8].translate(_STANDARD))
         odd = skip // 4 * 3 % 2
         samples = memoryview(pcm[odd : odd + (len(pcm) - odd) // 2 * 2]).cast("h")
         now = monotonic()
@@ -224,6 +225,8 @@ class _Session(asyncio.Protocol):
         self._chunk()
 
     def _chunk(self) -> None:
+        if self._transport.is_closing():
+            return
         self._transport.write(self._chunks[self._sent])
         self._sent += 1
         if self._sent < len(self._chunks):
