@@ -1,4 +1,4 @@
-"""One timer for all calls of the process.
+"""One timer for all calls of the process, and waits that outlast a machine that stands still.
 
 Each call has its own 20 ms schedule (`audio.pacer`); the ticker keeps the calls in a heap by the
 time of their next frame and wakes for the first. Calls due within a millisecond share a wake-up, so
@@ -17,6 +17,28 @@ monotonic: Final = time.monotonic
 
 _TOGETHER_SECONDS: Final = 0.001
 """What is due within this shares a wake-up; event loops round their timers to 1 ms anyway."""
+
+
+STOOD_STILL_S: Final = 0.2
+"""A timer this late means that the process had no CPU. Of a busy one they are a few milliseconds late;
+virtual machines were seen to stand still for a second (a snapshot, a neighbour)."""
+_CATCH_UP_S: Final = 0.5
+"""At most, to read what came in meanwhile: for 12 calls after 0.8 s 50 ms were too little."""
+
+
+async def sleep(seconds: float) -> None:
+    """`asyncio.sleep`, for whoever acts on silence: see `catch_up`."""
+    due = monotonic() + seconds
+    await asyncio.sleep(seconds)
+    await catch_up(monotonic() - due)
+
+
+async def catch_up(late_s: float) -> None:
+    """Where a timer is so late that the process must have stood still, let what has come in meanwhile
+    be read and dealt with first. An answer that is there already takes several steps of the loop, the
+    timer one: it would look like none."""
+    if late_s > STOOD_STILL_S:
+        await asyncio.sleep(min(late_s, _CATCH_UP_S))
 
 
 class Paced(Protocol):

@@ -64,6 +64,7 @@ from audiosocket_agent.call.next_step import (
 )
 from audiosocket_agent.call.summary import Summary
 from audiosocket_agent.call.watchdog import Fault
+from audiosocket_agent.clock import catch_up
 from audiosocket_agent.controls import Control, Controls
 from audiosocket_agent.errors import ModelError
 from audiosocket_agent.keypad import Keypad
@@ -456,11 +457,13 @@ class Session:
             self._moved.clear()
             deadlines = self._call.next_deadline(), self._vigil.next_deadline()
             deadline = min((at for at in deadlines if at is not None), default=None)
-            delay = None if deadline is None else max(0.0, deadline - self._clock())
+            armed_at = self._clock()
+            delay = None if deadline is None else max(0.0, deadline - armed_at)
             try:
                 async with asyncio.timeout(delay):
                     await self._moved.wait()
             except TimeoutError:
+                await catch_up(self._clock() - armed_at - (delay or 0.0))
                 sounds = self._uplink.sounding
                 quiet_s = 0.0 if self._vigil.owed else self.quiet_s()  # the model's is not theirs
                 due = self._call.elapse(self._clock(), caller_sounds=sounds, quiet_s=quiet_s)

@@ -3,12 +3,15 @@
 import asyncio
 import math
 import random
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from audiosocket_agent.audio.pacer import Pacer
-from audiosocket_agent.clock import Ticker, monotonic
+from audiosocket_agent.clock import STOOD_STILL_S, Ticker, monotonic, sleep
 from tests.virtual_time import VirtualLoop, in_virtual_time
 
 
@@ -201,3 +204,32 @@ async def test_calls_keep_their_clock_on_a_busy_machine() -> None:
 
 def test_the_clock_is_monotonic() -> None:
     assert monotonic() <= monotonic()
+
+
+def test_what_came_in_while_the_machine_stood_still_is_read_before_a_wait_is_over() -> None:
+    async def wait() -> list[str]:
+        order: list[str] = []
+        near, far = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=near)
+
+        async def answer() -> None:
+            await reader.readexactly(1)
+            for _ in range(5):  # through TLS, HTTP and whoever waits for it
+                await asyncio.sleep(0)
+            order.append("answered")
+
+        async def silence() -> None:
+            await sleep(0.02)
+            order.append("silent")
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(answer())
+            tasks.create_task(silence())
+            await asyncio.sleep(0)
+            far.send(b"!")
+            time.sleep(STOOD_STILL_S + 0.1)  # noqa: ASYNC251 - nobody gets the CPU
+        writer.close()
+        far.close()
+        return order
+
+    assert uvloop.run(wait()) == ["answered", "silent"]

@@ -9,10 +9,10 @@ A model that waits for a result can be told nothing else. So where a tool has no
 has been heard for a while, it is answered in its place, and the model can speak again.
 """
 
-import asyncio
 import json
 from typing import Final
 
+from audiosocket_agent.clock import sleep
 from audiosocket_agent.tools.registry import Result
 from audiosocket_agent.tools.work import Conversation, Work
 
@@ -45,7 +45,7 @@ async def explain(work: Work, call: Conversation, *, holds_up: bool) -> None:
     for the result, and hears nothing meanwhile."""
     name = work.tool.spec.name
     if not work.tool.spec.slow:
-        await asyncio.sleep(QUICK_S)
+        await sleep(QUICK_S)
     await _quiet(call, QUIET_S)
     if holds_up:
         work.put_off = True
@@ -53,7 +53,7 @@ async def explain(work: Work, call: Conversation, *, holds_up: bool) -> None:
     else:
         call.tell(STILL_UNDER_WAY.format(name))
     while True:
-        await asyncio.sleep(AGAIN_S)
+        await sleep(AGAIN_S)
         await _quiet(call, AGAIN_S)
         call.tell(STILL_UNDER_WAY.format(name))
 
@@ -72,4 +72,4 @@ async def _quiet(call: Conversation, seconds: float) -> None:
         missing = seconds - call.quiet_s()
         if missing <= 0:
             return
-        await asyncio.sleep(max(missing, 0.02))
+        await sleep(max(missing, 0.02))
