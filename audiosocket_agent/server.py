@@ -186,6 +186,8 @@ class Server:
             self.withdraw(call_id)
             return after_transfer(status)
         session = self._sessions.get(call_id)
+        if session is not None and same_host(self._announced_by.get(call_id, ""), peer):
+            self._let_go_of_leg(session)
         if session is not None and session.lost:
             return session.come_back()
         if session is not None and status and session.held:
@@ -200,6 +202,12 @@ class Server:
         if session is not None and step.action is Action.TRANSFER:
             return self._with_briefing(call_id, session, step, peer)
         return step
+
+    def _let_go_of_leg(self, session: Session) -> None:
+        """The dialplan has the caller, so the call's connection is over; that may never reach us."""
+        if session.next_step is None and (leg := session.detach()) is not None:
+            leg.hand_over(Arrival())  # nobody's any more
+            leg.close()
 
     def withdraw(self, call_id: uuid.UUID) -> None:
         """Nobody will come for this call, or come back to it."""

@@ -286,6 +286,14 @@ class Session:
             self.tell(CUT_OFF)
         return True
 
+    def detach(self) -> Leg | None:
+        """The caller is not connected any more, whatever our end of the connection knows of it, which is
+        returned; None where there is none."""
+        leg = self._leg
+        if leg is not None:
+            self.closed(Outcome.CALLER_HANGUP, None)
+        return leg
+
     @property
     def next_step(self) -> NextStep | None:
         """What the dialplan is to do with the caller; None while the agent has them."""

@@ -1,6 +1,7 @@
 """What the dialplan asks, around real calls: announced, passed on, come back, never come."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 import uuid
@@ -408,6 +409,44 @@ async def test_a_caller_whose_connection_broke_in_a_pause_notices_nothing() -> N
         async with service.call(uuid=CALL) as call:
             await call.agent_silent(0.5)
         assert model.puppet.texts == []
+
+
+@in_virtual_time
+async def test_a_caller_whose_connection_broke_is_taken_back_though_we_have_not_heard_of_it() -> (
+    None
+):
+    model = ScriptedModel(greet)
+    async with house(model) as service:
+        await opened(service)
+        reader, writer = await asyncio.open_connection(HOST, service.port)
+        writer.write(wire.identity(CALL))
+        await asyncio.sleep(0.3)
+        assert (await following(service))["AGENT_NEXT"] == "again"
+        async with service.call(uuid=CALL) as call:
+            await call.agent_silent(0.5)
+            with contextlib.suppress(ConnectionResetError):
+                async with asyncio.timeout(1.0):
+                    await reader.read()  # of the first there is nothing left
+        writer.close()
+        assert len(model.puppets) == 1
+        assert model.puppet.texts[-1:] == [CUT_OFF]
+        assert service.metric("calls_rejected_total") == 0
+
+
+@in_virtual_time
+async def test_a_caller_who_left_over_last_words_is_not_taken_back() -> None:
+    async def goodbye(model: Puppet) -> None:
+        model.say(tone(5.0))
+        await asyncio.sleep(0.5)
+        model.tell(base.ToolCall("1", "end_call", {}))
+
+    async with house(ScriptedModel(goodbye)) as service:
+        await opened(service)
+        _, writer = await asyncio.open_connection(HOST, service.port)
+        writer.write(wire.identity(CALL))
+        await asyncio.sleep(1.0)
+        assert (await following(service))["AGENT_NEXT"] == "hangup"
+        writer.close()
 
 
 @in_virtual_time
