@@ -64,6 +64,16 @@ def connection(do: Callable[[Pipe], None], *, after_s: float = 0.0) -> Act:
     return act
 
 
+def leg(do: Callable[[Pipe], None]) -> Act:
+    """Something is done to the connection between the PBX and us; the call's `line` is there."""
+
+    async def act(caller: Caller) -> None:
+        assert caller.line is not None
+        do(caller.line.pipes[-1])
+
+    return act
+
+
 def frozen_and_reset(pipe_s: float) -> Act:
     """What is sent for a while gets nowhere; then the connection is reset."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from audiosocket_agent.lab.simulator import CLOSES
 from tests.chaos import acts
-from tests.chaos.acts import beside, connection, gemini, limited, nothing, reloads
+from tests.chaos.acts import beside, connection, gemini, leg, limited, nothing, reloads
 from tests.chaos.proxy import FINE, Pipe, Weather
 from tests.chaos.talk import Act, Moment
 
@@ -31,8 +31,8 @@ class Fault:
     """Knobs of all sessions."""
     network: Weather = FINE
     """Between us and the model."""
-    line: Weather = FINE
-    """Between the PBX and us."""
+    line: Weather | None = None
+    """Between the PBX and us; None: there is nothing between."""
     settings: Mapping[str, str] = field(default_factory=dict)
     tool: str = ""
     """Used for the second question."""
@@ -70,6 +70,10 @@ FIN: Final = connection(Pipe.cut)
 RESET: Final = connection(lambda pipe: pipe.cut(reset=True))
 HALF_CLOSE: Final = connection(Pipe.half_close)
 HALF_OPEN: Final = connection(Pipe.freeze)
+LEG_RESET: Final = leg(lambda pipe: pipe.cut(reset=True))
+LEG_FIN: Final = leg(Pipe.cut)
+LEG_HALF_CLOSED: Final = leg(Pipe.half_close)
+LEG_RESET_UNTOLD: Final = leg(Pipe.reset_client)
 TAPED: Final = {"ENABLE_CALL_RECORDING": "true"}
 NO_DATABASE: Final = {"DATABASE_URL": "postgresql://nobody:x@127.0.0.1:1/nothing"}
 GOOD_AGENT: Final = 'instructions = "Be brief."\n'
@@ -207,6 +211,13 @@ FAULTS: Final = (
     # -- the PBX and its neighbours
     Fault("the PBX's bytes in slices of 1 to 40", line=Weather(slice_bytes=40)),
     Fault("the PBX's network jitters by 60 ms", line=Weather(jitter_s=0.06)),
+    Fault("the PBX's connection is reset in a pause", M.ANSWERED, LEG_RESET, line=FINE),
+    Fault("the PBX's connection is reset in a question", M.ASKING, LEG_RESET, line=FINE),
+    Fault("the PBX's connection is reset before the answer", M.ASKED, LEG_RESET, line=FINE),
+    Fault("the PBX's connection is reset mid-sentence", M.ANSWER, LEG_RESET, line=FINE),
+    Fault("the PBX's connection is reset, we hear nothing", M.ANSWER, LEG_RESET_UNTOLD, line=FINE),
+    Fault("the PBX's connection gets a FIN mid-sentence", M.ANSWER, LEG_FIN, line=FINE),
+    Fault("the PBX's connection half-closed mid-sentence", M.ANSWER, LEG_HALF_CLOSED, line=FINE),
     Fault("5 other callers' connections are reset", M.GREETED, beside(acts.resets)),
     Fault("5 other callers do not read", M.GREETED, beside(acts.does_not_read)),
     Fault("5 others send audio 4 times too fast", M.GREETED, beside(acts.hurries)),

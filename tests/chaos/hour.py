@@ -51,7 +51,7 @@ class Marathon(Caller):
     """A caller who goes on asking for `seconds`."""
 
     def __init__(self, world: World, ticker: Ticker, seconds: float) -> None:
-        super().__init__(world, ticker, when=Moment.NEVER, act=nothing, port=world.service.port)
+        super().__init__(world, ticker, when=Moment.NEVER, act=nothing)
         self.most_s = 2 * seconds + 60.0
         self._seconds = seconds
 

@@ -72,6 +72,12 @@ class Pipe:
         with suppress(OSError):  # gone meanwhile
             self._writers[0].write_eof()
 
+    def reset_client(self) -> None:
+        """The client is told by a reset; the server hears nothing any more, and nothing of it."""
+        self.freeze()
+        _linger_for_no_time(self._writers[0])
+        self._writers[0].transport.abort()
+
     def freeze(self) -> None:
         """Nothing passes any more, and nobody is told."""
         self._thawed.clear()

@@ -15,7 +15,7 @@ from tests.agi.dialplan import HOST
 from tests.bench.capacity.pauses import Pauses
 from tests.chaos.faults import AFTER_RESTART_S, SILENCE_S, Fault
 from tests.chaos.house import NOTHING, Traces, World, counting, left_behind, world
-from tests.chaos.proxy import FINE, Proxy
+from tests.chaos.proxy import Proxy
 from tests.chaos.talk import NO_PAUSES, Caller, Moment, Outcome
 
 APART_S: Final = 0.15
@@ -102,16 +102,11 @@ async def _row(fault: Fault, calls: int, ticker: Ticker, house: World) -> Row:
     before = await house.service.traces()
     usual: Behaviour = replace(counting(fault.tool), **fault.every)
     house.arm(usual, fault.first)
-    async with AsyncExitStack() as stack:
-        port = house.service.port
-        if fault.line != FINE:
-            port = (await stack.enter_async_context(Proxy(port, fault.line))).port
-        async with asyncio.TaskGroup() as group:
-            callers = []
-            for _ in range(calls):
-                caller = Caller(house, ticker, when=fault.when, act=fault.act, port=port)
-                callers.append(group.create_task(caller.run()))
-                await asyncio.sleep(APART_S)
+    async with asyncio.TaskGroup() as group:
+        callers = []
+        for _ in range(calls):
+            callers.append(group.create_task(_call(fault, house, ticker)))
+            await asyncio.sleep(APART_S)
     outcomes = [caller.result() for caller in callers]
     if fault.ends:
         async with asyncio.timeout(30.0):
@@ -122,6 +117,14 @@ async def _row(fault: Fault, calls: int, ticker: Ticker, house: World) -> Row:
     names += str(house.service.files) if left.files else ""
     allowed_s = house.restart_s + AFTER_RESTART_S if fault.restarts else SILENCE_S
     return Row(fault, outcomes, left, names, allowed_s)
+
+
+async def _call(fault: Fault, house: World, ticker: Ticker) -> Outcome:
+    async with AsyncExitStack() as stack:
+        line = None
+        if fault.line is not None:
+            line = await stack.enter_async_context(Proxy(house.service.port, fault.line))
+        return await Caller(house, ticker, when=fault.when, act=fault.act, line=line).run()
 
 
 async def warm_up(house: World) -> None:

@@ -170,8 +170,7 @@ async def _calls(
     """One call after the other."""
     await asyncio.sleep(first - time.monotonic())
     while time.monotonic() < until:
-        port = house.service.port
-        caller = Caller(house, ticker, when=Moment.NEVER, act=nothing, port=port)
+        caller = Caller(house, ticker, when=Moment.NEVER, act=nothing)
         outcomes.append(await caller.run())
 
 

@@ -27,6 +27,7 @@ from tests.agi.dialplan import FACTS, HOST, agi
 from tests.bench.capacity.pauses import Pauses
 from tests.chaos.ear import AGAIN, GREETING, Heard, listen, seconds_of, sentences, silences
 from tests.chaos.house import ANSWER_S, GREETING_S, QUESTIONS, World
+from tests.chaos.proxy import Proxy
 from tests.chaos.tools import LOOK_UP_S
 
 RATE_HZ: Final = 8_000
@@ -102,9 +103,13 @@ Act = Callable[["Caller"], Awaitable[None]]
 class Caller:
     """Somebody who calls, asks QUESTIONS questions and waits for each answer."""
 
-    def __init__(self, world: World, ticker: Ticker, *, when: Moment, act: Act, port: int) -> None:
+    def __init__(
+        self, world: World, ticker: Ticker, *, when: Moment, act: Act, line: Proxy | None = None
+    ) -> None:
         world.number += 1
         self.world = world
+        self.line = line
+        """Between the PBX and the service, of this call alone; None: there is nothing between them."""
         self.number = f"5550{world.number:06}99"
         self.uuid = uuid.uuid4()
         self.call: Call
@@ -114,13 +119,13 @@ class Caller:
         self._ticker = ticker
         self._when = when
         self._act = act
-        self._port = port
         self._acting: asyncio.Task[None] | None = None
         self._heard: list[Heard] = []
         self._legs: AsyncExitStack  # while the call lasts
         self._began = math.nan  # in the loop's time
         self._leg_at = 0.0  # when the present leg was connected
         self._heard_to = -1.0  # on its clock
+        self._returns = 0  # to the agent, by a new leg
         self._owed: list[tuple[float, float]] = []
         self._since = 0.0  # then the agent's turn began
 
@@ -160,9 +165,8 @@ class Caller:
 
     async def _connect(self) -> None:
         """The dialplan's AudioSocket(), and each after it of the same call."""
-        connecting = Call.connect(
-            HOST, self._port, rate_hz=RATE_HZ, uuid=self.uuid, ticker=self._ticker
-        )
+        port = self.world.service.port if self.line is None else self.line.port
+        connecting = Call.connect(HOST, port, rate_hz=RATE_HZ, uuid=self.uuid, ticker=self._ticker)
         self.call = await self._legs.enter_async_context(connecting)
         connected = asyncio.get_running_loop().time() - self.call.now
         self._began = connected if math.isnan(self._began) else self._began
@@ -176,21 +180,23 @@ class Caller:
 
     @property
     def _may_come_back(self) -> bool:
-        return self.world.restarts and self.call.end in (End.CLOSED, End.RESET)
+        broken = self.call.end in (End.CLOSED, End.RESET)
+        return broken and (self.world.restarts or self.line is not None)
 
     async def _comes_back(self) -> None:
-        """The service has died in the call: its dialplan asks whoever is there now, and connects again.
-        Raises CallOver where it is told otherwise."""
+        """The connection has ended in the call, or the service has: the dialplan asks whoever is there
+        now, and connects again. Raises CallOver where it is told otherwise."""
         self._note()
         until = self.now + BACK_S
         while self.now < until:
             told = (await self._ask(f"next?uuid={self.uuid}", FACTS)).get("AGENT_NEXT")
             if told == "again":
+                self._returns += 1
                 await self._connect()
                 return
-            if told:
+            if told is not None:
                 break
-            await asyncio.sleep(ASK_AGAIN_S)
+            await asyncio.sleep(ASK_AGAIN_S)  # nobody has answered, or who has does not know yet
         raise CallOver("nobody took the call up again")
 
     async def _announced(self) -> bool:
@@ -240,7 +246,7 @@ class Caller:
                 await self._moment(Moment.ANSWERED)
 
     async def _says_it_all(self, words: Said) -> Said:
-        """To its end; and once more, where the service has died meanwhile."""
+        """To its end; and once more, where the connection has ended meanwhile."""
         try:
             await self.call.said()
         except CallOver:
@@ -330,7 +336,7 @@ class Caller:
         outcome.said = [f"{each.sentence}:{each.seconds:.1f}@{each.at:.1f}" for each in spoken]
         told = self.world.sessions(self.number)
         later = [session for session in told[1:] if session.setup_done is not None]
-        if later and told[0].setup_done is not None:
+        if (later or self._returns) and told[0].setup_done is not None:
             remembered = all(s.resumed or "number zero" in str(s.setup) for s in later)
             order = [each.sentence for each in spoken]
             greets_again = GREETING in order[order.index(1) :] if 1 in order else False

@@ -121,6 +121,18 @@ async def test_a_connection_is_half_closed() -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_a_connection_is_reset_for_the_client_alone() -> None:
+    async with connected() as ends:
+        [pipe] = ends.proxy.pipes
+        pipe.reset_client()
+        with pytest.raises(ConnectionResetError):
+            await ends.reader.read()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ends.over.wait()
+        pipe.thaw()
+
+
 async def test_a_connection_is_half_open() -> None:
     async with connected() as ends:
         [pipe] = ends.proxy.pipes
