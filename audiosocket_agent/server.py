@@ -453,15 +453,18 @@ class Server:
     async def _arrive(self, leg: Leg, call_id: uuid.UUID, arrival: Arrival, lives: Lives) -> None:
         """A call that this process knows nothing of has come: another one may have had it."""
         try:
-            past = None
+            past, own_id = None, None
             if not self.draining:
                 with contextlib.suppress(NotLookedUp):  # then it is nobody's, as far as we know
                     past = await lives.take_up(str(call_id), leg.peer, LOOK_S)
+                    if past is None and await lives.has_been(str(call_id), LOOK_S):
+                        own_id = uuid.uuid4()  # or two callers would have one record
+                        _log.warning("UUID used before", call=str(own_id), uuid=str(call_id))
             if past is not None:
                 self._go_on(call_id, past, leg.peer, "HANGUP" if arrival.gone else "")
             if arrival.gone:
                 return
-            session = self._admit_known(leg, call_id)
+            session = self._admit_known(leg, call_id, own_id)
             if session is None:
                 leg.hang_up()
             else:
@@ -470,11 +473,14 @@ class Server:
             _log.exception("call failed", call=str(call_id))
             leg.hang_up()
 
-    def _admit_known(self, leg: Leg, call_id: uuid.UUID) -> Session | None:
+    def _admit_known(
+        self, leg: Leg, call_id: uuid.UUID, own_id: uuid.UUID | None = None
+    ) -> Session | None:
         session = self._sessions.get(call_id)
         reason = self._refusal(leg, call_id, session)
         if not reason:
-            session = session or self._begin(call_id, self.plans[self._default], NOTHING_KNOWN)
+            plan = self.plans[self._default]
+            session = session or self._begin(call_id, plan, NOTHING_KNOWN, own_id=own_id)
             if session.attach(leg):
                 return session
             reason = "busy_uuid"
@@ -503,19 +509,20 @@ class Server:
         info: CallInfo,
         peer: str = "",
         past: Past | None = None,
+        own_id: uuid.UUID | None = None,
     ) -> Session:
-        """A call that was announced by `peer`, or comes as it is; or goes on."""
+        """A call that was announced by `peer`, or comes as it is; or goes on. `own_id`: its name
+        everywhere but on the wire, where its UUID was another call's before."""
         speaks = language.start(plan.languages, info.language)
         info = replace(info, language=speaks)
         book, clock = self._book, self._clock
-        ledger = Ledger(book, str(call_id), plan.name, info, clock, past)
+        name = own_id or call_id
+        ledger = Ledger(book, str(name), plan.name, info, clock, past)
         if book.lives is None or plan.briefing:  # whoever is being briefed takes the call then
             life = Life()
         else:
-            life = book.lives.begin(str(call_id), info, ledger.began_at, past)
-        session = Session(
-            call_id, self._model, plan, info, self._metrics, clock, ledger, life, past
-        )
+            life = book.lives.begin(str(name), info, ledger.began_at, past)
+        session = Session(name, self._model, plan, info, self._metrics, clock, ledger, life, past)
         if peer:
             self._announced_by[call_id] = session.peer = peer
             session.asks = not plan.briefing

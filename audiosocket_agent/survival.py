@@ -371,6 +371,15 @@ class Lives:
         finally:
             self._under_way.discard(call_id)
 
+    async def has_been(self, call_id: str, within_s: float) -> bool:
+        """Whether there has been another call by this name; False also where the database does not say
+        so in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await live.has_been(self.store, call_id)
+        except (StoreError, TimeoutError):
+            return False
+
     def looks_for(self, call_id: str) -> bool:
         """Whether the call is being looked up now."""
         return call_id in self._under_way

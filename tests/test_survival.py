@@ -35,12 +35,13 @@ from audiosocket_agent.lab.simulator import (
 )
 from audiosocket_agent.lab.sound import SHIPPED_CALLER, read_utterances
 from audiosocket_agent.ledger import Book
+from audiosocket_agent.model import base
 from audiosocket_agent.model.base import Said
 from audiosocket_agent.overload import Overload
 from audiosocket_agent.plan import BACK, TRANSFER_FAILED
 from audiosocket_agent.records import listing, schema
 from audiosocket_agent.records.listing import CallRecord
-from audiosocket_agent.records.rows import Alive, Gone, Row
+from audiosocket_agent.records.rows import LOST, Alive, Gone, Row, Turn
 from audiosocket_agent.records.rows import Call as RecordedCall
 from audiosocket_agent.records.store import Store
 from audiosocket_agent.records.writer import Writer
@@ -429,11 +430,15 @@ class Successor:
         return await agi(self.house.agi_port, question)
 
     async def ended(self) -> RecordedCall:
+        return (await self.complete(str(CALL))).call
+
+    async def complete(self, call_id: str) -> CallRecord:
+        """The record of a call that is over."""
         async with asyncio.timeout(5.0):
             while True:
-                found = await listing.call(self.store, str(CALL))
+                found = await listing.call(self.store, call_id)
                 if found is not None and found.call.outcome:
-                    return found.call
+                    return found
                 await asyncio.sleep(0.02)
 
     async def forgotten(self) -> None:
@@ -674,6 +679,46 @@ async def test_of_two_connections_of_one_call_one_has_it(
             await (one if one.end is None else other).passes(1.0)
         assert len(s.model.puppets) == 1
         assert s.house.metric("calls_rejected_total", reason="busy_uuid") == 1
+
+
+@pytest.mark.parametrize("outcome", ["caller_hangup", LOST, None], ids=str)
+async def test_a_uuid_that_was_another_callers_gets_a_record_of_its_own(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+    outcome: str | None,
+) -> None:
+    """A dialplan whose UUID is always the same, and a process that has not seen the call before."""
+    then = datetime.now(UTC) - timedelta(days=1)
+    earlier = RecordedCall(
+        id=str(CALL), agent="desk", started_at=then, caller=CALLER, outcome=outcome
+    )
+    words = Turn(call_id=str(CALL), n=1, speaker="caller", text="My order is 4711.", start_s=0.5)
+    another = left(call_id=str(uuid.uuid4()))
+    async with successor(database, tmp_path, another) as s:
+        await s.store.write([earlier, words], 10.0)
+        async with s.house.call(uuid=CALL) as call:
+            await call.agent_speaks()
+            [session] = s.house.server.sessions()
+            assert s.model.puppet.setup.past == ()
+            s.model.puppet.tell(base.Transcript("agent", "Good morning."))
+            await call.agent_silent(0.3)
+        record = await s.complete(session.id)
+        assert [turn.text for turn in record.turns] == ["Good morning."]
+        assert (record.call.outcome, record.call.caller) == ("caller_hangup", "")
+        before = await listing.call(s.store, str(CALL))
+        assert before is not None
+        assert (before.call.outcome, before.call.caller) == (outcome, CALLER)
+        assert before.turns == [words]
+
+
+async def test_a_uuid_that_nobody_had_is_the_records(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    async with successor(database, tmp_path, left(call_id=str(uuid.uuid4()))) as s:
+        async with s.house.call(uuid=CALL) as call:
+            await call.agent_speaks()
+        assert (await s.ended()).id == str(CALL)
 
 
 async def test_a_caller_who_leaves_while_their_call_is_looked_up_is_not_waited_for(

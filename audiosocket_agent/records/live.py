@@ -50,6 +50,13 @@ async def take_up(
         return mine, (await connection.execute(last)).scalar() or 0
 
 
+async def has_been(store: Store, call_id: str) -> bool:
+    """Whether there is a record of a call by this name, whatever has become of it."""
+    found = select(schema.calls.c.id).where(schema.calls.c.id == call_id)
+    async with store.reading() as connection:
+        return (await connection.execute(found)).first() is not None
+
+
 async def forget_stale(store: Store, before: datetime) -> int:
     """Delete the rows of calls that nobody has written since; returns how many."""
     stale = delete(schema.live).where(schema.live.c.written_at <= before)

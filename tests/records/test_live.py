@@ -39,6 +39,12 @@ async def test_what_is_over_has_no_row_in_whatever_order_a_batch_has_it(store: S
     assert await rows(store) == []
 
 
+async def test_a_call_has_been_as_soon_as_it_has_a_record(store: Store) -> None:
+    assert not await live.has_been(store, CALL)
+    await store.write([begun()], SOON)
+    assert await live.has_been(store, CALL)
+
+
 async def test_of_those_who_take_a_call_up_at_once_one_gets_it(store: Store) -> None:
     await store.write([alive()], SOON)
     found = await asyncio.gather(*(taken(store, f"pbx:{n}") for n in range(5)))
