@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +151,71 @@ async def test_the_running_service_may_have_its_own_ports(patient: Patient) -> N
         assert doctor.exit_code(list(findings.values())) == 0
 
 
+async def test_an_instance_is_looked_at_by_its_own_ports(patient: Patient) -> None:
+    own = [port + 2 for port in patient.ports]
+    names = ("AUDIOSOCKET_PORT", "FASTAGI_PORT", "METRICS_PORT")
+    patient.has(INSTANCE="2")
+    ports = {name: str(port) for name, port in zip(names, patient.ports, strict=True)}
+    async with serving(**ports, INSTANCE="2"), AsyncExitStack() as balancer:
+        for port in patient.ports[:2]:
+            await balancer.enter_async_context(await asyncio.start_server(_closes, HOST, port))
+        findings = {finding.name: finding for finding in await patient.examined()}
+        assert findings["service"].seen.startswith("runs and takes calls")
+        for port in own:
+            assert findings[f"port {port}"].seen == "is held by our service"
+        assert findings["globals"].seen == "lead to who shares out calls"
+        assert doctor.exit_code(list(findings.values())) == 0
+
+        await balancer.aclose()
+        seen, cure = await patient.fails("globals")
+        assert seen.endswith("where nobody shares calls out among the instances")
+        assert "HAProxy" in cure
+
+        patient.console.says(
+            "dialplan show globals",
+            f"AGENT_ADDRESS={HOST}:{own[0]}\nAGENT_FASTAGI={HOST}:{own[1]}\n",
+        )
+        assert (await patient.found("globals")).seen == "lead to our ports"
+
+
+def _closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def test_an_instance_whose_port_is_taken_is_told_whose_number_it_is(
+    patient: Patient,
+) -> None:
+    patient.has(INSTANCE="2")
+    patient.console.says(
+        "dialplan show globals",
+        f"AGENT_ADDRESS={HOST}:{patient.ports[0] + 2}\nAGENT_FASTAGI={HOST}:{patient.ports[1] + 2}\n",
+    )
+    with socket.create_server((HOST, patient.ports[1] + 2)):
+        _, cure = await patient.fails(f"port {patient.ports[1] + 2}")
+    assert cure.endswith(
+        "FASTAGI_PORT to a port that is free for all instances: to it INSTANCE=2 is added"
+    )
+
+
+async def test_the_state_of_an_instance_is_its_own(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("audiosocket_agent.doctor.host._UNIT_STATE", tmp_path)
+    monkeypatch.delenv("STATE_DIRECTORY")
+    assert (await patient.found("state")).seen == f"{tmp_path} can be written"
+    patient.has(INSTANCE="2")
+    assert (await patient.found("state")).seen == f"{tmp_path / '2'} can be written"
+
+
 @asynccontextmanager
-async def answering(patient: Patient, not_ready: str = "") -> AsyncIterator[None]:
+async def answering(
+    patient: Patient, not_ready: str = "", instance: int = 0
+) -> AsyncIterator[None]:
     """The metrics port of a service in this process."""
     metrics = Metrics()
     metrics.build_info.labels("1.0", "echo").set(1)
     health = HealthServer(metrics, lambda: not_ready)
-    await health.start(HOST, patient.ports[2])
+    await health.start(HOST, patient.ports[2] + instance)
     try:
         yield
     finally:
@@ -168,7 +226,13 @@ async def test_a_service_that_drains(patient: Patient) -> None:
     async with answering(patient, "draining"):
         seen, cure = await patient.warns("service")
     assert seen == "runs, but takes no calls: draining"
-    assert "systemctl restart" in cure
+    assert cure.endswith("systemctl restart audiosocket-agent")
+
+
+async def test_an_instance_that_drains(patient: Patient) -> None:
+    patient.has(INSTANCE="2")
+    async with answering(patient, "draining", instance=2):
+        assert (await patient.found("service")).cure.endswith("audiosocket-agent@2")
 
 
 @pytest.mark.usefixtures("few_files")

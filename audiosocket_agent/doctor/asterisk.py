@@ -42,6 +42,8 @@ WIDE_MODULES: Final = ("chan_audiosocket", "codec_resample")
 SUBROUTINE: Final = "agent"
 BRIEFING: Final = "agent-briefing"
 AMI_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 2.0
+"""Asterisk waits no longer."""
 
 _VACANT: Final = re.compile(rf"=>\s+1\. {re.escape(NOBODY)}")
 _RELOAD: Final = 'then: asterisk -rx "dialplan reload"'
@@ -144,7 +146,7 @@ async def _dialplan(console: Console, host: Host) -> Finding:
 async def _globals(console: Console, host: Host) -> Finding:
     said = await console.rx("dialplan show globals")
     values = dict(line.strip().split("=", 1) for line in said.splitlines() if "=" in line)
-    settings = host.settings
+    settings, balanced = host.settings, False
     for variable, address, place in (
         ("AGENT_ADDRESS", agent_address, settings.audiosocket),
         ("AGENT_FASTAGI", fastagi_address, settings.fastagi),
@@ -156,9 +158,15 @@ async def _globals(console: Console, host: Host) -> Finding:
             return skipped("globals", f"only [{SUBROUTINE}] reads them, and it is not there")
         if value is None:
             return failed("globals", f"{variable} is not set", cure)
-        if place.port and not await _leads_to(value, place.host, place.port):
+        if not place.port or await _leads_to(value, place.host, place.port):
+            continue
+        if not settings.instance or value.rpartition(":")[2] != str(place.port - settings.instance):
             return failed("globals", f"{variable}={value}, but we listen at {right}", cure)
-    return ok("globals", "lead to our ports")
+        balanced = True
+        if not await _is_answered(value):
+            seen = f"{variable}={value}, where nobody shares calls out among the instances"
+            return failed("globals", seen, f"start HAProxy there (haproxy.cfg), or {cure}")
+    return ok("globals", "lead to who shares out calls" if balanced else "lead to our ports")
 
 
 async def _leads_to(value: str, host: str, port: int) -> bool:
@@ -170,6 +178,18 @@ async def _leads_to(value: str, host: str, port: int) -> bool:
     if host in WILDCARDS:
         return any(is_ours(address) for address in there)
     return bool(there & await _addresses(host))
+
+
+async def _is_answered(value: str) -> bool:
+    """Whether somebody takes connections there; one without a word is a port check to all of us."""
+    there, _, port = value.rpartition(":")
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(there.strip("[]"), int(port))
+    except (OSError, TimeoutError, UnicodeError):
+        return False
+    writer.transport.abort()
+    return True
 
 
 async def _addresses(host: str) -> set[str]:

@@ -105,7 +105,8 @@ def state_directory(host: Host) -> Finding:
     """Whether what has to outlive the process can be written."""
     path = config.state_directory()
     if "STATE_DIRECTORY" not in os.environ and os.path.exists(_UNIT_STATE):
-        path = _UNIT_STATE
+        number = host.settings.instance
+        path = _UNIT_STATE / str(number) if number else _UNIT_STATE
     if problem := _unwritable(path):
         cure = f"mkdir -p {path}, owned by the service's user, or set STATE_DIRECTORY"
         return failed("state", f"{path}: {problem}", cure)

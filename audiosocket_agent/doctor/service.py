@@ -42,12 +42,12 @@ async def service(host: Host) -> list[Finding]:
     found = skipped("service", "does not run")
     if settings.metrics.port and await _answers_as_ours(places[2]):
         running = holder_of(places[2].host, places[2].port) or Holder(os.geteuid())
-        found = await _running(places[2], running)
-    ports = [await asyncio.to_thread(_port, place, running) for place in places]
+        found = await _running(places[2], running, settings.instance)
+    ports = [await asyncio.to_thread(_port, place, running, settings.instance) for place in places]
     return [found, *ports, _files(settings.max_calls, running)]
 
 
-async def _running(metrics: _Place, holder: Holder) -> Finding:
+async def _running(metrics: _Place, holder: Holder, instance: int) -> Finding:
     page = await _page(metrics, "/readyz")
     why = page.partition(b"\r\n\r\n")[2].decode("utf-8", "replace").strip()
     if page.split(b" ", 2)[1:2] == [b"200"]:
@@ -55,8 +55,12 @@ async def _running(metrics: _Place, holder: Holder) -> Finding:
     return warning(
         "service",
         f"runs, but takes no calls: {why}",
-        "wait until it has drained, or systemctl restart audiosocket-agent",
+        f"wait until it has drained, or systemctl restart {_unit(instance)}",
     )
+
+
+def _unit(instance: int) -> str:
+    return f"audiosocket-agent@{instance}" if instance else "audiosocket-agent"
 
 
 async def _answers_as_ours(metrics: _Place) -> bool:
@@ -84,18 +88,20 @@ async def _page(place: _Place, path: str) -> bytes:
 # ---- ports -------------------------------------------------------------------------------------
 
 
-def _port(place: _Place, running: Holder | None) -> Finding:
+def _port(place: _Place, running: Holder | None, instance: int) -> Finding:
     name = f"port {place.port}"
     if not place.port:
         return ok(place.setting, "any free port")
     try:
         _try_to_listen(place.host, place.port)
     except OSError as error:
-        return _not_free(name, place, error, running)
+        return _not_free(name, place, error, running, instance)
     return ok(name, "is free")
 
 
-def _not_free(name: str, place: _Place, error: OSError, running: Holder | None) -> Finding:
+def _not_free(
+    name: str, place: _Place, error: OSError, running: Holder | None, instance: int
+) -> Finding:
     variable = place.setting
     host_variable = variable.replace("_PORT", "_HOST")
     if error.errno == errno.EADDRINUSE:
@@ -105,7 +111,7 @@ def _not_free(name: str, place: _Place, error: OSError, running: Holder | None) 
         return failed(
             name,
             f"is held by {holder or 'another program'}",
-            f"stop {holder or 'it'}, or set {variable} to a free port{_moved(variable)}",
+            f"stop {holder or 'it'}, or set {variable} to {_free(variable, instance)}",
         )
     why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     if error.errno == errno.EACCES:
@@ -115,6 +121,13 @@ def _not_free(name: str, place: _Place, error: OSError, running: Holder | None) 
         f"cannot be listened on at {place.host}: {why}",
         f"set {host_variable} to an address of this host (ip address shows them)",
     )
+
+
+def _free(variable: str, instance: int) -> str:
+    """What else it may be."""
+    if instance:  # a balancer and the other instances have their ports by this one, too
+        return f"a port that is free for all instances: to it INSTANCE={instance} is added"
+    return f"a free port{_moved(variable)}"
 
 
 def _moved(variable: str) -> str:
