@@ -98,7 +98,8 @@ def control_sockets(settings: Settings) -> dict[str, Path]:
     """Those of every service on this host, by its instance: 0 is the one that has no number."""
     own = control_socket(settings)
     above = own.parent.parent if own.parent.name.isdecimal() else own.parent
-    found = {"0": above / own.name} if (above / own.name).exists() else {}
+    there = os.path.exists(above / own.name)  # False, too, where it is not for this user to see
+    found = {"0": above / own.name} if there else {}
     numbered = [path for path in above.glob(f"*/{own.name}") if path.parent.name.isdecimal()]
     numbered.sort(key=lambda path: int(path.parent.name))
     return found | {path.parent.name: path for path in numbered}

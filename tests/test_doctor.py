@@ -197,6 +197,20 @@ async def test_an_instance_whose_port_is_taken_is_told_whose_number_it_is(
     )
 
 
+async def test_where_instances_are_the_ports_of_a_service_without_a_number_are_a_balancers(
+    patient: Patient, tmp_path: Path
+) -> None:
+    patient.has(RUNTIME_DIRECTORY=str(tmp_path / "run"))
+    (tmp_path / "run" / "3").mkdir(parents=True)
+    (tmp_path / "run" / "3" / "control.sock").touch()
+    with socket.create_server((HOST, patient.ports[0])):
+        findings = {finding.name: finding for finding in await patient.examined()}
+    assert "INSTANCE=3 audiosocket-agent doctor" in findings["service"].seen
+    held = findings[f"port {patient.ports[0]}"]
+    assert (held.state, held.seen[-12:]) == ("skipped", "instances: 3")
+    assert findings[f"port {patient.ports[1]}"].state == "ok"
+
+
 async def test_the_state_of_an_instance_is_its_own(
     patient: Patient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import resource
 import socket
 from typing import Final, NamedTuple
 
+from audiosocket_agent import config
 from audiosocket_agent.addresses import WILDCARDS
 from audiosocket_agent.doctor.finding import Finding, failed, ok, skipped, warning
 from audiosocket_agent.doctor.holder import Holder, holder_of, open_files_limit
@@ -30,6 +31,17 @@ class _Place(NamedTuple):
     port: int
 
 
+class _Services(NamedTuple):
+    """Those of this host, as one of them sees it."""
+
+    running: Holder | None
+    """The one that is looked at, if it runs."""
+    instance: int
+    """Its number; 0: it has none."""
+    numbered: tuple[str, ...]
+    """Where it has none and does not run: the numbers of those that may."""
+
+
 async def service(host: Host) -> list[Finding]:
     """The running service, the three ports, and the limit of open files."""
     settings = host.settings
@@ -39,11 +51,16 @@ async def service(host: Host) -> list[Finding]:
         _Place("METRICS_PORT", settings.metrics.host, settings.metrics.port),
     ]
     running: Holder | None = None
+    instance, numbered = settings.instance, _numbered(host)
     found = skipped("service", "does not run")
+    if numbered:
+        others = f"INSTANCE={numbered[0]} audiosocket-agent doctor looks at one that has"
+        found = skipped("service", f"none without a number runs: {others}")
     if settings.metrics.port and await _answers_as_ours(places[2]):
         running = holder_of(places[2].host, places[2].port) or Holder(os.geteuid())
-        found = await _running(places[2], running, settings.instance)
-    ports = [await asyncio.to_thread(_port, place, running, settings.instance) for place in places]
+        found = await _running(places[2], running, instance)
+    services = _Services(running, instance, () if running else numbered)
+    ports = [await asyncio.to_thread(_port, place, services) for place in places]
     return [found, *ports, _files(settings.max_calls, running)]
 
 
@@ -57,6 +74,12 @@ async def _running(metrics: _Place, holder: Holder, instance: int) -> Finding:
         f"runs, but takes no calls: {why}",
         f"wait until it has drained, or systemctl restart {_unit(instance)}",
     )
+
+
+def _numbered(host: Host) -> tuple[str, ...]:
+    """Which instances there are beside a service that has no number itself."""
+    known = config.control_sockets(host.settings)
+    return () if host.settings.instance else tuple(number for number in known if number != "0")
 
 
 def _unit(instance: int) -> str:
@@ -88,30 +111,31 @@ async def _page(place: _Place, path: str) -> bytes:
 # ---- ports -------------------------------------------------------------------------------------
 
 
-def _port(place: _Place, running: Holder | None, instance: int) -> Finding:
+def _port(place: _Place, services: _Services) -> Finding:
     name = f"port {place.port}"
     if not place.port:
         return ok(place.setting, "any free port")
     try:
         _try_to_listen(place.host, place.port)
     except OSError as error:
-        return _not_free(name, place, error, running, instance)
+        return _not_free(name, place, error, services)
     return ok(name, "is free")
 
 
-def _not_free(
-    name: str, place: _Place, error: OSError, running: Holder | None, instance: int
-) -> Finding:
+def _not_free(name: str, place: _Place, error: OSError, services: _Services) -> Finding:
     variable = place.setting
     host_variable = variable.replace("_PORT", "_HOST")
     if error.errno == errno.EADDRINUSE:
         holder = holder_of(place.host, place.port)
-        if running and (holder is None or holder.is_also(running)):
+        if services.running and (holder is None or holder.is_also(services.running)):
             return ok(name, "is held by our service")
+        if services.numbered:  # by who shares calls out among them
+            among = ", ".join(services.numbered)
+            return skipped(name, f"is held by {holder or 'another program'}; instances: {among}")
         return failed(
             name,
             f"is held by {holder or 'another program'}",
-            f"stop {holder or 'it'}, or set {variable} to {_free(variable, instance)}",
+            f"stop {holder or 'it'}, or set {variable} to {_free(variable, services.instance)}",
         )
     why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     if error.errno == errno.EACCES:
