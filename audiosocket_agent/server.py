@@ -200,6 +200,7 @@ class Server:
         if step.action is Action.ACCEPT:
             self._briefings.accepted(call_id)
         if session is not None and step.action is Action.TRANSFER:
+            session.claimed()
             return self._with_briefing(call_id, session, step, peer)
         return step
 

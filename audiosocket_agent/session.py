@@ -36,6 +36,7 @@ from audiosocket_agent.call.events import (
     AgentEnds,
     CallerSpoke,
     CallerSustained,
+    Claimed,
     EndOrdered,
     Event,
     Interrupted,
@@ -312,9 +313,14 @@ class Session:
         if again:
             self._returns -= 1
             self._awaited = True
+            self._feed(Claimed())
         else:
             self._feed(LegClosed(Outcome.PEER_ERROR))
         return NextStep(Action.AGAIN if again else Action.FALLBACK, reason="connection_broke")
+
+    def claimed(self) -> None:
+        """The dialplan has the caller, and knows whom to pass them on to."""
+        self._feed(Claimed())
 
     @property
     def lost(self) -> bool:

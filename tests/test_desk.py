@@ -10,6 +10,7 @@ import pytest
 
 from audiosocket_agent import wire
 from audiosocket_agent.addresses import same_host
+from audiosocket_agent.call.events import Outcome
 from audiosocket_agent.call.machine import Limits
 from audiosocket_agent.call.next_step import Target
 from audiosocket_agent.errors import ModelError
@@ -447,6 +448,36 @@ async def test_a_caller_who_left_over_last_words_is_not_taken_back() -> None:
         await asyncio.sleep(1.0)
         assert (await following(service))["AGENT_NEXT"] == "hangup"
         writer.close()
+
+
+@in_virtual_time
+async def test_a_connection_that_breaks_does_not_prevent_a_transfer() -> None:
+    async def once_answered(model: Puppet) -> None:
+        await asyncio.sleep(0.3)
+        await passes_on(model)
+
+    async with house(ScriptedModel(once_answered), tools=TOOLS) as service:
+        await opened(service)
+        await break_off(service, 1.3)
+        assert (await following(service))["AGENT_TARGET"] == "2001"
+        assert (await following(service, "NOANSWER"))["AGENT_NEXT"] == "again"
+        assert (await following(service, "HANGUP"))["AGENT_NEXT"] == "hangup"
+
+
+@in_virtual_time
+async def test_an_end_that_is_ordered_after_a_reply_was_broken_off_does_not_wait_for_it() -> None:
+    async with house(ScriptedModel(greet)) as service:
+        await opened(service)
+        await break_off(service, 0.3)
+        await following(service)
+        async with service.call(uuid=CALL) as call:
+            await call.agent_silent(0.3)
+            ordered = call.now
+            session = service.server.session(CALL)
+            assert session is not None
+            session.end(Outcome.OPERATOR_HANGUP)
+            await call.ended()
+            assert call.now - ordered < 0.5
 
 
 @in_virtual_time

@@ -169,6 +169,11 @@ class DurationReached:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """The dialplan has the caller of a call that is held, and has been told what to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unclaimed:
     """Nobody has come for a call that was announced, or back for one that is held."""
 
@@ -198,5 +203,6 @@ Event = (
     | TailPlayed
     | SilenceDue
     | DurationReached
+    | Claimed
     | Unclaimed
 )

@@ -43,6 +43,7 @@ from audiosocket_agent.call.events import (
     AgentEnds,
     CallerSpoke,
     CallerSustained,
+    Claimed,
     DurationReached,
     EndOrdered,
     Event,
@@ -151,6 +152,7 @@ class Call:
         self._greeted = greeted
         self._asked = False  # whether the caller is there, who has not been heard since
         self._held = held  # the end that is decided is a transfer that may come back
+        self._broken = False  # the leg ended before that, and nobody has asked since
         self._playing = False  # a reply has started and is not played out, in whatever state
         self._words_to_come = False  # in ENDING: the agent has yet to say goodbye, or to finish it
         self._last_sent_at = now  # when the last frame of a reply left
@@ -411,10 +413,27 @@ class Call:
         return []
 
     def _left_before(self, event: Event, now: float) -> list[Command]:
-        """The caller has hung up over last words; whoever was to be passed on was not."""
+        """The caller has hung up over last words; whoever was to be passed on was not, unless it was
+        the connection that broke, and the dialplan still asks what is next."""
         assert isinstance(event, LegClosed)
+        if self._held and event.asks and event.outcome is Outcome.CALLER_HANGUP:
+            self.state = State.HELD
+            self._broken = True
+            self._deadlines = {Unclaimed: now + self._limits.lost_s}
+            return []
         if self._held:
             self.outcome = event.outcome
+        return self._over(event, now)
+
+    def _claimed(self, event: Event, now: float) -> list[Command]:
+        self._broken = False
+        within_s = self._limits.held_s if self._held else self._limits.lost_s
+        self._deadlines = {Unclaimed: now + within_s}
+        return []
+
+    def _not_claimed(self, event: Event, now: float) -> list[Command]:
+        if self._broken:
+            self.outcome = Outcome.CALLER_HANGUP
         return self._over(event, now)
 
     def _held_no_more(self, event: Event, now: float) -> list[Command]:
@@ -423,8 +442,9 @@ class Call:
         return self._over(event, now)
 
     def _back(self, event: Event, now: float) -> list[Command]:
-        """The transfer came to nothing, and the conversation goes on."""
-        self._held = False
+        """The transfer came to nothing, or the connection broke: the conversation goes on. What was
+        being said then is not."""
+        self._held = self._broken = self._playing = False
         self._last_sent_at = now
         if self._model is False:
             return self._end(Outcome.MODEL_FAILED, now, self._limits.last_words_s)
@@ -518,7 +538,8 @@ _TABLE: Final[dict[State, dict[type[Event], Handler]]] = {
         LegClosed: Call._caller_left,
         TransferDone: Call._over,
         EndOrdered: Call._held_no_more,
-        Unclaimed: Call._over,
+        Claimed: Call._claimed,
+        Unclaimed: Call._not_claimed,
     },
     State.OVER: {},
 }

@@ -26,6 +26,7 @@ from audiosocket_agent.call.events import (
     AgentEnds,
     CallerSpoke,
     CallerSustained,
+    Claimed,
     DurationReached,
     EndOrdered,
     Event,
@@ -54,6 +55,7 @@ from audiosocket_agent.call.machine import Call, Limits, State
 
 LIMITS = Limits(max_duration_s=60.0, verdict_s=0.4, farewell_s=10.0, tail_s=0.22)
 CALLER_LEFT = LegClosed(Outcome.CALLER_HANGUP)
+BROKE = LegClosed(Outcome.CALLER_HANGUP, asks=True)
 UNPROMPTED = ReplyStarted(None)
 
 
@@ -507,6 +509,46 @@ def test_a_caller_whose_connection_broke_comes_back_or_has_left() -> None:
     assert call.elapse(20.0 + LIMITS.lost_s) == [Finish(Outcome.CALLER_HANGUP)]
 
 
+def test_a_caller_who_is_called_back_has_as_long_again() -> None:
+    call = listening()
+    call.receive(BROKE, 10.0)
+    assert call.receive(Claimed(), 11.9) == []
+    assert call.elapse(11.9 + LIMITS.lost_s - 0.1) == []
+    assert call.receive(LegOpened(), 13.8) == []
+    assert state_of(call) is State.LISTENING
+
+
+@pytest.mark.parametrize("ends", [EndOrdered(Outcome.OPERATOR_HANGUP), ModelFailed()])
+def test_a_reply_that_the_connection_broke_off_is_not_waited_for(ends: Event) -> None:
+    call = speaking()
+    call.receive(BROKE, 2.0)
+    call.receive(LegOpened(), 2.3)
+    assert call.receive(ends, 3.0) == []
+    assert call.elapse(3.0 + LIMITS.tail_s) == [HangUp()]
+
+
+@pytest.mark.parametrize("at", [3.0, 4.1], ids=["over the words", "behind them"])
+def test_a_connection_that_breaks_before_the_caller_is_passed_on_keeps_nobody_from_it(
+    at: float,
+) -> None:
+    call = speaking()
+    call.receive(TransferAsked(announced=False), 2.0)
+    if at > 4.0:
+        call.receive(ReplyPlayed(), 4.0)
+    assert call.receive(BROKE, at) == []
+    assert (state_of(call), call.outcome) == (State.HELD, Outcome.TRANSFERRED)
+    assert call.receive(Claimed(), at + 0.1) == []
+    assert call.next_deadline() == pytest.approx(at + 0.1 + LIMITS.held_s)
+    assert call.receive(TransferDone(), 20.0) == [Finish(Outcome.TRANSFERRED)]
+
+
+def test_a_caller_who_is_to_be_passed_on_and_whom_no_dialplan_has_has_hung_up() -> None:
+    call = speaking()
+    call.receive(TransferAsked(), 2.0)
+    call.receive(BROKE, 3.0)
+    assert call.elapse(3.0 + LIMITS.lost_s) == [Finish(Outcome.CALLER_HANGUP)]
+
+
 def test_a_peer_that_sent_nonsense_is_not_waited_for() -> None:
     peer_error = LegClosed(Outcome.PEER_ERROR, asks=True)
     assert listening().receive(peer_error, 10.0) == [Finish(Outcome.PEER_ERROR)]
@@ -621,6 +663,7 @@ EVENTS: tuple[Event, ...] = (
     KeyTaken(),
     TransferAsked(announced=False),
     KeysDue(),
+    Claimed(),
     LegOpened(),
     TransferAsked(),
     TransferDone(),
