@@ -30,8 +30,10 @@ async def take_up(
     it are on the disk. None where there is no row written after `since`, where `may` says no of it as
     it was, or where somebody else has just done so."""
     live, calls, turns = schema.live, schema.calls, schema.turns
+    if await store.lacks(live, call_id):  # as most that are asked for
+        return None
     wanted = select(live).where(live.c.call_id == call_id, live.c.written_at > since)
-    async with store.reading() as connection:  # most that are asked for are not there
+    async with store.reading() as connection:
         found = (await connection.execute(wanted)).mappings().first()
     if found is None or not may(row := Alive(**found)):
         return None

@@ -5,12 +5,13 @@ comes out as StoreError.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,6 +47,7 @@ class Store:
         self.place = Place.of(url)
         self._migrate = migrate
         self._engine = self.place.async_engine()
+        self._reader = self.place.engine() if self.place.file else None  # for threads
         self._statements = statements.write(self._engine.dialect.name)
         self._opening = asyncio.Lock()
         self._checked = False
@@ -71,7 +73,7 @@ class Store:
                 return
             if self._checked:  # there is another file now; a backup, perhaps
                 self._checked = False
-                await self._engine.dispose()
+                await self._dispose()
             elif self._migrate:
                 await asyncio.to_thread(migrations.upgrade, self.place)
             self._file = self.place.identity()
@@ -90,7 +92,12 @@ class Store:
                 await asyncio.wait(self._unfinished.copy(), timeout=patience_s)
             for task in self._unfinished:
                 task.cancel()  # psycopg goes on waiting after the first time
+        await self._dispose()
+
+    async def _dispose(self) -> None:
         await self._engine.dispose()
+        if self._reader is not None:
+            self._reader.dispose()
 
     async def settle(self) -> None:
         """After a deletion: take SQLite's write-ahead log to its file and empty it, as far as nobody
@@ -149,6 +156,36 @@ class Store:
             task.exception()  # whoever waited has been told, or is gone
 
     # -- rows --------------------------------------------------------------------------------------
+
+    async def lacks(self, table: Table, key: str) -> bool:
+        """Whether there is certainly no row by this primary key, of one column. Raises StoreError.
+
+        For what is asked of every new call, and seldom there. SQLite's driver takes each step of a
+        transaction to its thread and back, ten times for a row: 0.62 ms of CPU, and ten rounds of a
+        loop that is busy in a rush of calls. This is one job for a thread, 0.06 ms. Elsewhere nothing
+        is certain.
+        """
+        if self._reader is None:
+            return False
+        await self.open()
+        column = table.primary_key.columns[0].name
+        wanted = f"SELECT 1 FROM {table.name} WHERE {column} = ?"
+        return not await asyncio.to_thread(self._finds, wanted, key)
+
+    def _finds(self, wanted: str, key: str) -> bool:
+        assert self._reader is not None
+        try:
+            connection = self._reader.raw_connection()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(wanted, (key,))
+                return cursor.fetchone() is not None
+            finally:
+                connection.close()
+        except SQLAlchemyError as error:
+            raise self.place.told(error) from None
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.place.name}: {error}") from None
 
     async def write(self, rows: Sequence[Row], timeout_s: float) -> int:
         """Write rows in one transaction; what is there already stays as it is. Returns how many are

@@ -10,17 +10,28 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import Column, MetaData, String, Table, select
 
 from audiosocket_agent.errors import ConfigError
 from audiosocket_agent.records import codec, schema
 from audiosocket_agent.records import store as store_module
 from audiosocket_agent.records.errors import StoreError
 from audiosocket_agent.records.ids import read_ticket_number, uuid7
-from audiosocket_agent.records.rows import TABLES, Call, Lost, Recording, Row, ToolUse, Turn, Usage
+from audiosocket_agent.records.rows import (
+    TABLES,
+    Call,
+    Gone,
+    Lost,
+    Recording,
+    Row,
+    ToolUse,
+    Turn,
+    Usage,
+)
 from audiosocket_agent.records.store import Store
 from tests.records.conftest import Database
 from tests.records.made import (
+    alive,
     begun,
     callback,
     ended,
@@ -273,3 +284,23 @@ async def test_without_psycopg_a_postgresql_is_a_mistake_in_the_settings(
 
 def test_no_table_refers_to_another() -> None:
     assert not any(table.foreign_keys for table in schema.metadata.tables.values())
+
+
+async def test_that_a_row_is_lacking_is_said_only_where_it_is_certain(store: Store) -> None:
+    row, certain = alive(), store.place.file is not None
+    assert await store.lacks(schema.live, row.call_id) is certain
+    await store.write([row], SOON)
+    assert not await store.lacks(schema.live, row.call_id)
+    await store.write([Gone(call_id=row.call_id, life=row.life)], SOON)
+    assert await store.lacks(schema.live, row.call_id) is certain
+
+
+async def test_a_database_that_cannot_be_asked_lacks_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "records.db"
+    elsewhere = Table("elsewhere", MetaData(), Column("id", String, primary_key=True))
+    async with Store(f"sqlite:///{file}", migrate=True) as store:
+        with pytest.raises(StoreError, match="no such table"):
+            await store.lacks(elsewhere, "a")
+        file.unlink()
+        with pytest.raises(StoreError, match="No such file"):
+            await store.lacks(schema.live, "a")
