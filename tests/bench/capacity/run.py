@@ -16,6 +16,8 @@ from audiosocket_agent import assets
 from audiosocket_agent.audio.resample import Resampler
 from audiosocket_agent.lab.certificate import ensure_certificate
 from audiosocket_agent.lab.simulator import Simulator
+from audiosocket_agent.records import migrations
+from audiosocket_agent.records.place import Place
 from tests.bench.capacity import process
 from tests.bench.capacity.callers import Callers
 from tests.bench.capacity.judge import Result, Seen, figures
@@ -161,8 +163,12 @@ class _Run:
 async def _service(model: StandIn, ca: Path, cell: Cell) -> AsyncIterator[tuple[int, int]]:
     rate_hz, up_hz, down_hz = PATHS[cell.path]
     stand_in = SimpleNamespace(base_url=f"https://localhost:{model.port}", ca_file=ca)
+    # as at any start but the first: what makes the tables stays in memory, 9 MB, until the next one
+    records = f"sqlite:///{ca.with_name('records.db')}"
+    await asyncio.to_thread(migrations.upgrade, Place.of(records))
     async with running_service(
         cast(Simulator, stand_in),
+        DATABASE_URL=records,
         LOG_LEVEL="INFO",
         MAX_CALLS="2000",
         GEMINI_INPUT_RATE=str(0 if up_hz == rate_hz else up_hz),
