@@ -542,14 +542,16 @@ class Session:
 
     def ticked(self, now: float) -> None:
         """Every 20 ms: is the caller's audio missing? Every second: the counters."""
-        silence, edges, pauses = self._uplink.missing(now)
-        if self._voice is not None:
-            if silence:
-                self._turns.pass_on(self._voice, silence)
-            elif pauses:
-                self._turns.pause(self._voice)
-        if edges:
-            self._follow(edges, now)
+        missing = self._uplink.missing(now)
+        if missing is not None:
+            silence, edges, pauses = missing
+            if self._voice is not None:
+                if silence:
+                    self._turns.pass_on(self._voice, silence)
+                elif pauses:
+                    self._turns.pause(self._voice)
+            if edges:
+                self._follow(edges, now)
         self._ticks += 1
         if self._ticks % FRAMES_PER_SECOND == 0:
             self._flush_counts()

@@ -232,3 +232,32 @@ def test_any_split_of_any_bytes_gives_the_same_messages_and_the_same_mistake(
 ) -> None:
     stream = ID + b"".join(map(written, said)) + junk
     assert read(_cut(stream, cuts)) == read([stream])
+
+
+def test_a_message_of_audio_that_comes_alone_is_known_for_one() -> None:
+    frame = b"\x10\x01\x40" + bytes(320)
+    decoder = wire.Decoder()
+    assert not decoder.is_frame(frame)  # the UUID comes first
+    list(decoder.feed(ID))
+    assert decoder.is_frame(frame)
+    for other in (
+        frame + frame,
+        frame[:-1],
+        frame[:3],
+        b"",
+        b"\x10\x00\x00",
+        b"\x10\x00\x03" + bytes(3),
+        b"\x03\x00\x02" + bytes(2),
+        b"\x10\x5a\x02" + bytes(23_042),
+    ):
+        assert not decoder.is_frame(other)
+    list(decoder.feed(frame[:7]))
+    assert not decoder.is_frame(frame)  # it goes on with another
+
+
+@given(_AUDIO)
+def test_what_is_known_for_one_is_one(said: Audio) -> None:
+    decoder, data = wire.Decoder(), written(said)
+    list(decoder.feed(ID))
+    assert decoder.is_frame(data)
+    assert list(decoder.feed(data)) == [Audio(data[0], data[wire.HEADER_BYTES :])]

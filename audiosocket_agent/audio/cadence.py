@@ -29,21 +29,21 @@ class Cadence:
         self._raw = 0
         self._raw_since = 0.0
         self._ahead_s = 0.0
-        self._received_at: float | None = None
+        self._received_at = 0.0
 
     def received(self, now: float, payload_bytes: int, duration_s: float) -> None:
         """Audio came. Raises PeerError where it cannot be what it says it is."""
-        self._check_raw(now, payload_bytes)
-        elapsed = 0.0 if self._received_at is None else now - self._received_at
+        if payload_bytes == _RAW_BYTES:
+            self._check_raw(now)
+        else:
+            self._raw = 0
+        ahead_s = self._ahead_s - (now - self._received_at)
         self._received_at = now
-        self._ahead_s = max(0.0, self._ahead_s - elapsed) + duration_s
+        self._ahead_s = duration_s + ahead_s if ahead_s > 0.0 else duration_s
         if self._ahead_s > MAX_AHEAD_SECONDS:
             raise PeerError("too_fast", f"{self._ahead_s:.0f} s of audio more than time has passed")
 
-    def _check_raw(self, now: float, payload_bytes: int) -> None:
-        if payload_bytes != _RAW_BYTES:
-            self._raw = 0
-            return
+    def _check_raw(self, now: float) -> None:
         if not self._raw:
             self._raw_since = now
         self._raw += 1

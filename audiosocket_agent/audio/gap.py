@@ -7,6 +7,7 @@ announced instead, since silence is billed.
 """
 
 from enum import Enum
+from typing import Final
 
 from audiosocket_agent.audio import FRAME_SECONDS
 
@@ -17,6 +18,9 @@ class Gap(Enum):
     NONE = "none"
     FILL = "fill"  # send one frame of silence
     END = "end"  # say once that the audio pauses
+
+
+_NONE: Final = Gap.NONE
 
 
 class GapFiller:
@@ -32,18 +36,24 @@ class GapFiller:
 
     def received(self, now: float, duration_s: float) -> None:
         """The caller's audio came, `duration_s` long."""
-        reached = now if self._heard_until is None else self._heard_until + duration_s
-        self._heard_until = min(max(reached, now), now + self._grace_s)
+        until = self._heard_until
+        reached = now if until is None else until + duration_s
+        if reached < now:
+            reached = now
+        elif reached > now + self._grace_s:
+            reached = now + self._grace_s
+        self._heard_until = reached
         self._filled_s = 0.0
         self._ended = False
 
     def poll(self, now: float) -> Gap:
         """To be asked every 20 ms. Before the caller's first audio there is no gap."""
-        if self._heard_until is None or self._ended or now - self._heard_until < self._grace_s:
-            return Gap.NONE
+        until = self._heard_until
+        if until is None or now - until < self._grace_s or self._ended:
+            return _NONE
         if self._filled_s < self._fill_s:
             self._filled_s += FRAME_SECONDS
-            self._heard_until += FRAME_SECONDS
+            self._heard_until = until + FRAME_SECONDS
             return Gap.FILL
         self._ended = True
         return Gap.END

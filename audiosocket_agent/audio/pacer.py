@@ -36,9 +36,12 @@ class Pacer:
     def take(self, now: float) -> int:
         """How many frames to send now: 0 before the time, 1 as a rule, up to 4 to catch up."""
         late = now - self.due
-        if late < -EARLY_SECONDS:
-            return 0
-        owed = 1 + max(0, int(late / FRAME_SECONDS))
+        if late < FRAME_SECONDS:
+            if late < -EARLY_SECONDS:
+                return 0
+            self.due += FRAME_SECONDS
+            return 1
+        owed = 1 + int(late / FRAME_SECONDS)
         self.due += owed * FRAME_SECONDS
         if late <= CATCH_UP_SECONDS:
             return owed

@@ -96,6 +96,8 @@ class Playout:
 
     def take(self) -> bytes | None:
         """The next frame, or None where silence is to be sent."""
+        if not (self._frames or self._open):
+            return None  # as a rule, while the caller speaks
         if self.ready:
             self._needed = 1
             self._heard += 1

@@ -6,6 +6,7 @@ stands silence in for what is missing.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from audiosocket_agent.audio import SAMPLE_BYTES, frame_bytes
 from audiosocket_agent.audio.cadence import Cadence
@@ -14,6 +15,7 @@ from audiosocket_agent.audio.resample import Resampler
 from audiosocket_agent.audio.vad import RATES_HZ, Edge, SpeechDetector
 
 WIDEBAND_HZ = 16_000
+_NONE: Final = Gap.NONE
 
 
 class Uplink:
@@ -73,10 +75,13 @@ class Uplink:
         # where it can be, speech is found before it is converted: the same in fewer bytes
         return pcm, self.detector.feed(payload if rate_hz in RATES_HZ else pcm)
 
-    def missing(self, now: float) -> tuple[bytes, list[Edge], bool]:
+    def missing(self, now: float) -> tuple[bytes, list[Edge], bool] | None:
         """To be asked every 20 ms: silence to send in place of what did not come (or nothing), the
-        edges in it, and whether the model is to be told that the audio pauses."""
+        edges in it, and whether the model is to be told that the audio pauses. None, as a rule:
+        nothing is missing."""
         gap = self._gap.poll(now)
+        if gap is _NONE:
+            return None
         if gap is not Gap.FILL or self.detector is None:
             return b"", [], gap is Gap.END
         edges = self.detector.feed(bytes(frame_bytes(self._detector_hz)))

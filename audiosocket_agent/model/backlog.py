@@ -21,6 +21,8 @@ CHUNK_S: Final = 0.2
 """Audio is kept, and said again, in larger pieces than it comes in: queues below count messages, and the
 garbage collector counts objects. Frame by frame it had 500 of them here for each call, and went through
 those of 100 calls for 60 ms."""
+_CHUNK_US: Final = round(CHUNK_S * 1e6)
+_MOST_US: Final = round((AUDIO_S + CHUNK_S) * 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,6 @@ class _Piece:
     def item(self) -> Audio:
         return Audio(b"".join(self.frames), self.rate_hz)
 
-    def goes_on(self, rate_hz: int, *, sent: bool) -> bool:
-        return self.us < CHUNK_S * 1e6 and self.sent is sent and self.rate_hz == rate_hz
-
 
 class Backlog:
     """Of one call. Pure."""
@@ -125,14 +124,19 @@ class Backlog:
     def keep_audio(self, pcm: bytes, rate_hz: int, *, sent: bool) -> None:
         """The same for `Audio`, of which there are fifty a second."""
         piece = self._kept[-1] if self._kept else None
-        if not isinstance(piece, _Piece) or not piece.goes_on(rate_hz, sent=sent):
+        if (
+            not isinstance(piece, _Piece)
+            or piece.us >= _CHUNK_US
+            or piece.sent is not sent
+            or piece.rate_hz != rate_hz
+        ):
             piece = _Piece(rate_hz, sent)
             self._kept.append(piece)
         us = len(pcm) * 1_000_000 // (rate_hz * SAMPLE_BYTES)
         piece.frames.append(pcm)
         piece.us += us
         self._audio_us += us
-        while self._audio_us >= (AUDIO_S + CHUNK_S) * 1e6:
+        while self._audio_us >= _MOST_US:
             self._drop_oldest(audio=True)
 
     def answered(self) -> None:

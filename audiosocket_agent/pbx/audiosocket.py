@@ -176,6 +176,9 @@ class Leg(asyncio.Protocol):
         if self._listener is None:
             self._said += data  # until it is known whose it is
         try:
+            if self._decoder.is_frame(data):
+                self._hear(data[0], data[wire.HEADER_BYTES :])
+                return
             for message in self._decoder.feed(data):
                 if isinstance(message, wire.Audio):
                     self._hear(message.kind, message.payload)
@@ -298,7 +301,7 @@ class Leg(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Send what is due: the reply's next frame, or silence."""
         try:
-            late = now - self.due > FRAME_SECONDS
+            late = now - self.pacer.due > FRAME_SECONDS
             owed = self.pacer.take(now)
             if not owed:
                 return
@@ -319,19 +322,19 @@ class Leg(asyncio.Protocol):
         if self.done:  # a listener may end the call between two frames
             return
         frame = self.playout.take()
-        if frame is None and self._filler is not None:
+        if frame is not None:
+            self._write(self._header + frame, frame, now)
+            self.last_spoke_at = now
+            self._played_out_if_idle(now)
+            return
+        if self._filler is not None:
             filler = self._filler.take()
             if filler is not None:
                 self._write(self._header + filler, filler, now)
                 return
             self._filler = None
-        if frame is None:
-            self._write(self._silence, self._quiet, now)
-            self.pacer.give_back()
-            return
-        self._write(self._header + frame, frame, now)
-        self.last_spoke_at = now
-        self._played_out_if_idle(now)
+        self._write(self._silence, self._quiet, now)
+        self.pacer.give_back()
 
     def _played_out_if_idle(self, now: float) -> None:
         if self.playout.idle and self._listener is not None:

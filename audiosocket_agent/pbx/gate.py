@@ -112,7 +112,8 @@ class Haste:
 
     def came(self, now: float, least_s: float) -> None:
         """A message has come that takes a peer `least_s`. Raises PeerError."""
-        self._ahead_s = max(0.0, self._ahead_s - (now - self._at)) + least_s
+        ahead_s = self._ahead_s - (now - self._at)
+        self._ahead_s = least_s + ahead_s if ahead_s > 0.0 else least_s
         self._at = now
         if self._ahead_s > MAX_AHEAD_SECONDS:
             raise PeerError("too_fast", "a flood of messages")

@@ -112,8 +112,8 @@ WEBSOCKET, TLS, TCP = 8, 22, 52
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000])
 def test_the_page_has_the_messages_that_are_sent(rate_hz: int) -> None:
     pcm = bytes(rate_hz // FRAMES_PER_SECOND * 2)
-    head, tail = gemini_connection._envelope(rate_hz)
-    message = len(head + b64encode(pcm) + tail)
+    head = gemini_connection._audio_head(rate_hz)
+    message = len(head + b64encode(pcm) + gemini_connection._AUDIO_TAIL)
     wire = message + WEBSOCKET + TLS + TCP
     mbit = wire * 8 * FRAMES_PER_SECOND / 1e6
     row = f"| up, {rate_hz // 1000} kHz | {len(pcm)} | {message} | {wire} | {mbit:.2f} |"

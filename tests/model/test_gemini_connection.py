@@ -5,11 +5,17 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import pytest
-from websockets.asyncio.client import connect
+from hypothesis import example, given
+from hypothesis import strategies as st
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.client import ClientProtocol
+from websockets.uri import parse_uri
+from websockets.utils import accept_key
 
 from audiosocket_agent.model.gemini_connection import FastConnection, _next_key, connecting_for
 
@@ -123,3 +129,166 @@ async def test_a_message_larger_than_the_buffer_it_is_read_into_arrives_whole() 
     async with connected(Taker(), speak) as connection:
         message = await connection.recv()
     assert len(json.loads(message)["text"]) == 300_000
+
+
+# -- any slicing of any stream -----------------------------------------------------------------------
+
+
+class Line(asyncio.Transport):
+    """What a connection is told by its transport, and no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """As a server sends it (RFC 6455, 5.2)."""
+    size = len(payload)
+    if size < 126:
+        length = bytes([size])
+    else:
+        length = (
+            b"\x7e" + size.to_bytes(2, "big")
+            if size < 1 << 16
+            else b"\x7f" + size.to_bytes(8, "big")
+        )
+    return bytes([opcode | (0x80 if fin else 0)]) + length + payload
+
+
+def story(pieces: list[bytes], kind: type[ClientConnection], reads_after: int) -> list[bytes]:
+    """What one connection makes of these bytes: audio as it is taken, all else as it is read; at last
+    the opcodes of its answers, and how it stands. Whoever reads begins after so many pieces."""
+
+    async def run() -> list[bytes]:
+        taker, line = Rated(), Line()
+        connecting_for.set(taker)
+        connection = kind(
+            ClientProtocol(parse_uri("ws://localhost/")), ping_interval=None, max_queue=None
+        )
+        connection.connection_made(line)
+        shaking = asyncio.ensure_future(ClientConnection.handshake(connection))
+        while not line.written:  # noqa: ASYNC110 - it is written within a turn or two of the loop
+            await asyncio.sleep(0)
+        asked = b"".join(line.written).decode().split("\r\n")
+        key = next(each[19:] for each in asked if each.startswith("Sec-WebSocket-Key:"))
+        connection.data_received(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_key(key).encode() + b"\r\n\r\n"
+        )
+        await shaking
+        line.written.clear()
+
+        async def read() -> None:
+            while True:
+                taker.story.append(await connection.recv(decode=False))
+
+        reading: asyncio.Task[None] | None = None
+        for number, piece in enumerate(pieces):
+            if number == reads_after:
+                reading = asyncio.ensure_future(read())
+                await asyncio.sleep(0)
+            connection.data_received(piece)
+            if number % 3 < 2:
+                for _ in range(3):
+                    await asyncio.sleep(0)
+        reading = reading or asyncio.ensure_future(read())
+        for _ in range(3 * len(pieces) + 10):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        answers = bytes(data[0] for data in line.written if data)
+        return [*taker.story, answers, connection.protocol.state.name.encode()]
+
+    return asyncio.run(run())
+
+
+class Rated(Taker):
+    def take_audio(self, pcm: bytes, rate_hz: int) -> None:
+        self.story.append(b"%d: " % rate_hz + pcm)
+
+
+class Plain(ClientConnection):
+    """websockets alone; what is audio is found in what is read."""
+
+    async def recv(self, decode: bool | None = None) -> Any:
+        message = await super().recv(decode=False)
+        try:
+            content = json.loads(message)["serverContent"]
+            inline = content["modelTurn"]["parts"][0]["inlineData"]
+            return (
+                inline["mimeType"][-5:].encode() + b": " + b64decode(inline["data"], validate=True)
+            )
+        except (ValueError, KeyError, TypeError):
+            return message
+
+
+_PCM = st.binary(min_size=60, max_size=400)
+_SHAPES: list[Callable[[str], str]] = [
+    lambda text: text,
+    lambda text: text.replace("24000", "16000"),
+    lambda text: text.replace('"}}]}}}', '" }}]}}}'),
+]
+_SAID = st.tuples(_PCM, st.sampled_from([*_SHAPES[:1] * 4, *_SHAPES])).map(
+    lambda it: it[1](audio(it[0])).encode()
+)
+_BAD = _PCM.map(lambda pcm: audio(pcm).replace('"data": "', '"data": "*').encode())
+_ELSE = st.sampled_from([TURN_OVER.encode(), json.dumps({"text": "x" * 70_000}).encode()])
+_TEXT = st.integers(0, 9).flatmap(lambda die: _BAD if die == 0 else _ELSE if die == 1 else _SAID)
+_WHOLE = st.builds(frame, st.sampled_from([1, 2]), _TEXT)
+_PARTS = st.tuples(_SAID, st.integers(1, 50), st.booleans()).map(
+    lambda it: (
+        frame(1, it[0][: it[1]], fin=False)
+        + (frame(9, b"in between") if it[2] else b"")
+        + frame(0, it[0][it[1] :])
+    )
+)
+_CONTROL = st.sampled_from([frame(9, b"ping"), frame(10, b""), frame(8, b"\x03\xe8")])
+_MASKED = st.just(b"\x81\xfe\x01\x00" + bytes(260))  # which no server may send
+_FRAME = st.integers(0, 15).flatmap(
+    lambda die: _CONTROL if die == 0 else _MASKED if die == 1 else _PARTS if die < 4 else _WHOLE
+)
+_FRAMES = st.lists(_FRAME, min_size=2, max_size=10)
+_CUTS = st.lists(
+    st.tuples(st.integers(0, 10), st.just(0) | st.just(0) | st.integers(-6, 400)), max_size=16
+)
+"""After so many frames, and so many bytes more."""
+
+
+@given(_FRAMES, _CUTS, st.sampled_from([0, 0, 0, 1, 3]))
+@example([frame(1, audio(bytes(99)).encode())] * 4, [(1, 0), (2, 2), (2, 4), (3, 0)], 0)
+def test_any_slicing_of_any_stream_is_what_websockets_makes_of_it(
+    frames: list[bytes], cuts: list[tuple[int, int]], reads_after: int
+) -> None:
+    stream, ends = b"".join(frames), [0, *accumulate(map(len, frames))]
+    places = [ends[min(after, len(frames))] + more for after, more in cuts]
+    edges = [0, *sorted(min(max(0, place), len(stream)) for place in places), len(stream)]
+    pieces = [stream[a:b] for a, b in pairwise(edges) if a < b]
+    fast, plain = (story(pieces, kind, reads_after) for kind in (FastConnection, Plain))
+    assert fast == plain
+
+
+def test_of_messages_that_are_alike_only_the_first_is_parsed() -> None:
+    parsed: list[int] = []
+
+    class Counting(FastConnection):
+        def _without_audio(self, message: bytes) -> bytes:
+            parsed.append(len(message))
+            return super()._without_audio(message)
+
+    said = [bytes([number]) * 99 for number in range(5)]
+    pieces = [frame(1, audio(pcm).encode()) for pcm in said]
+    taken = story([*pieces[:2], b"".join(pieces[2:])], Counting, 0)[:5]
+    assert taken == [b"24000: " + pcm for pcm in said]
+    assert len(parsed) == 1
