@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import lru_cache
 from itertools import chain
+from types import GeneratorType
 from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
@@ -51,7 +52,7 @@ _WHOLE: Final = (b"\x81\x7e", b"\x82\x7e")
 6455, 5.2); two bytes of its size follow."""
 _WHOLE_HEAD_BYTES: Final = 4
 _OPEN: Final = State.OPEN
-_FRAME_BEGINS: Final = StreamReader.at_eof.__code__
+_FRAME_BEGINS: Final = getattr(getattr(StreamReader, "at_eof", None), "__code__", None)
 _KEYS_AT_ONCE: Final = 1024
 """Drawn one by one, as websockets does, they were 6 % of the service's time: a system call each."""
 
@@ -163,11 +164,15 @@ class FastConnection(ClientConnection):
     @property
     def _between_frames(self) -> bool:
         """Whether websockets has had whole frames only, and more may come: its parser is a generator,
-        which waits for the first byte of a frame where it asks for the end of the stream."""
-        waits: Any = self.protocol.parser
-        while waits is not None and waits.gi_yieldfrom is not None:
-            waits = waits.gi_yieldfrom
-        return waits is not None and waits.gi_code is _FRAME_BEGINS and self.protocol.state is _OPEN
+        which waits for the first byte of a frame where it asks for the end of the stream. A websockets
+        in which that is not so any more parses all."""
+        waits = getattr(self.protocol, "parser", None)
+        while isinstance(waits, GeneratorType):
+            inner = waits.gi_yieldfrom
+            if inner is None:
+                return waits.gi_code is _FRAME_BEGINS and self.protocol.state is _OPEN
+            waits = inner
+        return False
 
     def process_event(self, event: Event) -> None:
         """A frame has arrived (called by websockets). Audio is taken now, unless something before it
