@@ -51,8 +51,9 @@ class Driver:
     async def _drive(
         self, channel: Channel, call_id: uuid.UUID, request: Request, peer: str
     ) -> str:
-        # FAILED until it has gone well: this process may be gone before the call is over
-        await channel.set_variables({"AGENT_STATUS": "FAILED", "AGENT_UUID": str(call_id)})
+        # the UUID first, by which a balancer knows who has the call (deploy/haproxy.cfg); FAILED until
+        # it has gone well: this process may be gone before the call is over
+        await channel.set_variables({"AGENT_UUID": str(call_id), "AGENT_STATUS": "FAILED"})
         if seconds := ring_seconds(request, MAX_RING_S):
             await channel.execute("Ringing")
             await channel.execute("Wait", f"{seconds:g}")

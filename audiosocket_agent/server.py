@@ -288,13 +288,14 @@ class Server:
             return step
         if known := self._briefings.of(call_id):
             return replace(step, briefing=str(known))
-        briefing_id = uuid.uuid4()
+        while self.knows(human_id := briefing_id(call_id)):
+            pass
         plan = briefing(session.plan, *session.transferring, session.info)
         info = replace(session.info, direction=Direction.BRIEFING)
-        human = self._begin(briefing_id, plan, info, self._announced_by.get(call_id, peer))
+        human = self._begin(human_id, plan, info, self._announced_by.get(call_id, peer))
         human.downlink_rate_hz = session.downlink_rate_hz
-        self._briefings.begin(call_id, session, briefing_id, human)
-        return replace(step, briefing=str(briefing_id))
+        self._briefings.begin(call_id, session, human_id, human)
+        return replace(step, briefing=str(human_id))
 
     # -- what an operator asks -----------------------------------------------------------------
 
@@ -572,6 +573,12 @@ class Server:
         self._metrics.calls_rejected.labels(reason).inc()
         if self._seldom.is_time((leg.peer, reason), self._clock()):
             _log.warning("connection refused", peer=leg.peer, reason=str(error))
+
+
+def briefing_id(call_id: uuid.UUID) -> uuid.UUID:
+    """A UUID for a human who is told of this caller: but for the first 8 digits it is the caller's, by
+    which a balancer knows which of several services has both (deploy/haproxy.cfg)."""
+    return uuid.UUID(bytes=os.urandom(4) + call_id.bytes[4:])
 
 
 async def watch_loop(metrics: Metrics, overload: Overload, beat: Callable[[], None]) -> None:

@@ -62,6 +62,7 @@ async def transferring(
         answer = await asked(service, CALL)
         assert (answer["AGENT_NEXT"], answer["AGENT_TARGET"]) == ("transfer", "2001")
         assert (await asked(service, CALL))["AGENT_BRIEFING"] == answer["AGENT_BRIEFING"]
+        assert uuid.UUID(answer["AGENT_BRIEFING"]).bytes[4:] == CALL.bytes[4:]  # for a balancer
         yield service, answer["AGENT_BRIEFING"]
 
 

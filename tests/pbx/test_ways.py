@@ -258,6 +258,16 @@ async def test_a_human_who_does_not_take_the_caller_leaves_them_to_the_agent(
         await b.leaves_nothing()
 
 
+async def test_a_human_of_whom_the_service_knows_nothing_does_not_get_the_caller(
+    asterisk: Asterisk, service: StartService
+) -> None:
+    async with bench(asterisk, service, PLAIN), Phone("human", asterisk.sip_port) as human:
+        await asterisk.rx("channel originate Local/9016@bench/n application Wait 20")
+        await human.rings(timeout=10.0)
+        await human.answer()
+        await human.until_ended(timeout=10.0)
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_human_who_is_busy_is_told_of_nobody(
     asterisk: Asterisk, service: StartService, way: Way
