@@ -344,11 +344,14 @@ class Lives:
         return self.writer.behind
 
     async def settled(self) -> bool:
-        """Wait until others can read what this process has put; False where that takes too long."""
+        """Wait until others can read what this process has put so far, whatever it puts meanwhile; False
+        where that takes too long."""
+        writer = self.writer
         try:
             async with asyncio.timeout(SETTLE_S):
                 await asyncio.sleep(AGAIN_S)  # what was changed just now has been put
-                while self.writer.behind or self.writer.queued:  # noqa: ASYNC110 - nobody tells
+                put = writer.taken + writer.queued
+                while writer.behind or writer.taken < put:  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(AGAIN_S)
         except TimeoutError:
             return False

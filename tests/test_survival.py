@@ -41,7 +41,7 @@ from audiosocket_agent.overload import Overload
 from audiosocket_agent.plan import BACK, TRANSFER_FAILED
 from audiosocket_agent.records import listing, schema
 from audiosocket_agent.records.listing import CallRecord
-from audiosocket_agent.records.rows import LOST, Alive, Gone, Row, Turn
+from audiosocket_agent.records.rows import LOST, Alive, Gone, Lost, Row, Turn
 from audiosocket_agent.records.rows import Call as RecordedCall
 from audiosocket_agent.records.store import Store
 from audiosocket_agent.records.writer import Writer
@@ -745,6 +745,23 @@ async def test_while_the_database_does_not_answer_the_dialplan_is_let_ask_again(
         book = Book(writer.put, instance="pbx:9092", text=True, lives=lives)
         async with house(ScriptedModel(says), book=book) as running:
             assert "AGENT_NEXT" not in await agi(running.agi_port, f"next?uuid={CALL}")
+
+
+async def test_what_was_put_has_settled_however_much_is_put_meanwhile(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'calls.db'}", migrate=True)
+    async with store, Writer(store, tmp_path / "journal") as writer, asyncio.TaskGroup() as tasks:
+
+        async def others_talk() -> None:
+            while True:
+                writer.put(Lost(of="pbx:9093", before=datetime.now(UTC)))
+                await asyncio.sleep(0.005)
+
+        talk = tasks.create_task(others_talk())
+        writer.put(left())
+        assert await Lives(store, writer, "pbx:9092", text=True, mask=True).settled()
+        async with store.reading() as connection:
+            assert (await connection.execute(select(schema.live))).all()
+        talk.cancel()
 
 
 # -- the row, without a database ----------------------------------------------------------------------

@@ -66,6 +66,8 @@ class Writer:
         """There may be rows in the journal; they go first."""
         self.written = 0
         """Rows that went from the queue to the database."""
+        self.taken = 0
+        """Rows that left the queue, wherever they went."""
 
     @property
     def queued(self) -> int:
@@ -216,6 +218,7 @@ class Writer:
         rows = min(rows, len(self._queue))
         for _ in range(rows):
             self._queue.popleft()
+        self.taken += rows
         return rows
 
     def _is_down(self, error: StoreError) -> None:
