@@ -58,6 +58,11 @@ def database_url(settings: Settings) -> str:
     return f"sqlite:///{state_directory() / 'agent.db'}"
 
 
+def shares_database(settings: Settings) -> bool:
+    """Whether another service may have the same records."""
+    return settings.database.url is not None
+
+
 def journal_directory() -> Path:
     """Where records wait for a database that is down."""
     return state_directory() / "journal"

@@ -156,7 +156,7 @@ async def _open(
     await control.start(socket)
     handover = _offer(server, agi, control, before, stop)
     handover.start(handover_path(socket))
-    if settings.drain_move:
+    if settings.drain_move and config.shares_database(settings):  # else nobody could go on with them
         server.let_go = partial(_let_go, agi, handover)
     yield ports
     await handover.stop()

@@ -510,7 +510,8 @@ class Settings(BaseSettings):
         False,
         description="What becomes of calls that are up after DRAIN_TIMEOUT: true leaves them to another "
         "service on the same PostgreSQL, which the dialplan finds by asking `next` anew; false ends "
-        "them politely, as it does those that have not come by `open`.",
+        "them politely, as it does those that have not come by `open`, and as is done without a "
+        "DATABASE_URL or after another process has taken the ports over.",
     )
     enable_interruption_handling: bool = Field(
         True, description="Let the caller interrupt the agent."

@@ -47,7 +47,7 @@ async def instance(host: Path, number: int, **settings: str) -> AsyncIterator[Se
         "STATE_DIRECTORY": str(host / "state" / str(number)),
         "DATABASE_URL": f"sqlite:///{host / 'all.db'}",
     }
-    async with serving(**QUIET, **own, **settings) as service:
+    async with serving(**{**QUIET, **own, **settings}) as service:
         yield service
 
 
@@ -184,6 +184,18 @@ async def test_a_call_moves_from_one_to_the_next_as_often_as_they_are_restarted(
             await call.passes(0.1)
             call.hang_up()
         assert (await here.logged("call ended"))["outcome"] == "caller_hangup"
+
+
+async def test_a_call_whose_records_nobody_else_has_ends_politely(host: Path) -> None:
+    moving = {"DRAIN_TIMEOUT": "0", "DRAIN_MOVE": "true", "DATABASE_URL": ""}
+    async with instance(host, 1, **moving) as service:
+        assert (await asked(service, "open"))["AGENT_STATUS"] == "OK"
+        async with Call.connect(HOST, service.port, uuid=CALL) as call:
+            await call.passes(0.1)
+            service.signal(signal.SIGTERM)
+            assert await call.ended() is End.FINISHED
+            assert (await asked(service, "next"))["AGENT_REASON"] == "drained"
+        assert await service.exit_code() == 0
 
 
 async def test_what_nobody_could_go_on_with_ends_politely(host: Path) -> None:

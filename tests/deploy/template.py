@@ -24,6 +24,10 @@ HEAD: Final = """\
 # which takes DRAIN_TIMEOUT each where calls are as long; `systemctl kill audiosocket-agent@1` meanwhile
 # has those of number 1 move at once.
 #
+# Where all are stopped together (audiosocket-agent.target, a shutdown) there is nobody to move to: callers
+# who are there after DRAIN_TIMEOUT wait 15 s in silence, and then are the dialplan's. To have the agents
+# say goodbye to them, and to those of every restart: Environment=DRAIN_MOVE=false for all.
+#
 # What one of them alone is to have: systemctl edit audiosocket-agent@1; all: audiosocket-agent@. There,
 # with Asterisk on core 0:
 #     [Service]
@@ -38,7 +42,7 @@ CHANGES: Final = {
     "Environment=PYTHONFAULTHANDLER=1\n": (
         "Environment=PYTHONFAULTHANDLER=1\n"
         "# Which one this is. HAProxy is given 3 s to see that it is about to drain; what is up after\n"
-        "# the drain moves to another instance.\n"
+        "# the drain moves to another instance; it ends politely where there is no database_url.\n"
         "Environment=INSTANCE=%i DRAIN_NOTICE=3 DRAIN_MOVE=true\n"
     ),
     "StateDirectory=audiosocket-agent\n": "StateDirectory=audiosocket-agent/%i\n",
