@@ -187,8 +187,8 @@ def _advertised(settings: Settings, port: int) -> tuple[str, int]:
 
 
 def _let_go(agi: FastAgiServer, handover: Handover) -> bool:
-    """Hear no dialplan any more, so that a balancer has others answer; a process that follows us would
-    send its questions back."""
+    """Hear no dialplan any more, so that a balancer has others answer; not while another process is about
+    to have our ports."""
     if handover.taken:
         return False
     agi.stop_listening()
@@ -242,6 +242,7 @@ def _offer(
         }
 
     async def leave() -> None:
+        server.let_go = None  # dialplans ask the other one, which would send their questions back
         notify_systemd("STOPPING=1")  # before the other one is ready: our unit can be started again
         server.stop_listening()
         agi.stop_listening()

@@ -101,6 +101,23 @@ async def test_a_call_that_the_old_one_was_told_of_comes_to_it_through_the_new()
             assert await old.exit_code() == 0
 
 
+async def test_one_that_is_followed_keeps_its_calls_and_ends_them_politely(tmp_path: Path) -> None:
+    settings = {
+        **QUIET,
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'all.db'}",
+        "DRAIN_MOVE": "true",
+        "DRAIN_TIMEOUT": "0",
+    }
+    async with serving(**settings) as old:
+        call_id = uuid4()
+        await agi((await old.logged("ready"))["fastagi"], f"open?uuid={call_id}")
+        async with Call.connect(HOST, old.port, uuid=call_id) as call, follows(old, **settings):
+            assert await call.ended() is End.FINISHED
+        assert await old.exit_code() == 0
+        assert (await old.logged("call ended"))["outcome"] == "drained"
+        assert "calls cannot be left to others" not in [entry["event"] for entry in old.log]
+
+
 async def test_calls_of_the_first_of_three_still_go_on() -> None:
     async with serving(**QUIET) as first, Call.connect(HOST, first.port) as call:
         await call.passes(0.3)
