@@ -90,6 +90,8 @@ class Announcement:
     """OK, BUSY, DRAINING or ERROR."""
     address: str = ""
     """host:port of its AudioSocket as Asterisk is to dial it; empty: the dialplan knows."""
+    fastagi: str = ""
+    """host:port of the FastAGI that knows of the call, where it is one of several."""
 
 
 Amis = Callable[[], AbstractAsyncContextManager[Ami]]
@@ -219,7 +221,7 @@ class _Call:
                     return Result(Outcome.FAILED, f"nothing was dialled: {why}")
                 self._report("the agent is ready")
                 async with self._hung_up_if_cancelled(ami):
-                    await self._dial(ami, announcement.address)
+                    await self._dial(ami, announcement)
                     return await self._follow(ami)
         except AmiError as error:
             if not self.may_talk:
@@ -227,11 +229,13 @@ class _Call:
             self._report(f"{error}; looking for the call")
         return await self._find_again()
 
-    async def _dial(self, ami: Ami, address: str) -> None:
+    async def _dial(self, ami: Ami, announcement: Announcement) -> None:
         order = self._order
         variables = {"AGENT_UUID": self._id}
-        if address:
-            variables["AGENT_ADDRESS"] = address
+        if announcement.address:
+            variables["AGENT_ADDRESS"] = announcement.address
+        if announcement.fastagi:
+            variables["AGENT_FASTAGI_FIRST"] = announcement.fastagi
         self._report("dialling")
         self._over_at = _now() + order.ring_s + LATE_S
         self.may_talk = True

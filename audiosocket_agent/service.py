@@ -156,7 +156,7 @@ async def _open(
     await control.start(socket)
     handover = _offer(server, agi, control, before, stop)
     handover.start(handover_path(socket))
-    if settings.drain_move and config.shares_database(settings):  # else nobody could go on with them
+    if settings.drain_move and config.shares_database(settings):  # else nobody could take them
         server.let_go = partial(_let_go, agi, handover)
     yield ports
     await handover.stop()
@@ -187,8 +187,8 @@ def _advertised(settings: Settings, port: int) -> tuple[str, int]:
 
 
 def _let_go(agi: FastAgiServer, handover: Handover) -> bool:
-    """Hear no dialplan any more, so that a balancer has others answer; not while another process is about
-    to have our ports."""
+    """Hear no dialplan any more, so that a balancer has others answer; not where another process is
+    about to have our ports."""
     if handover.taken:
         return False
     agi.stop_listening()

@@ -379,6 +379,16 @@ async def test_a_number_is_dialled_and_the_agent_is_ready_for_who_answers(
             await call.agent_speaks()
 
 
+async def test_one_of_several_services_names_its_own_fastagi_too(
+    manager: Manager, pbx: dict[str, str]
+) -> None:
+    async with serving(**DESK) as service:
+        done = await dial(service, "100", INSTANCE="2", FASTAGI_PORT="4573", **pbx)
+        assert done.code == 0
+        [order] = manager.originates
+        assert f"AGENT_FASTAGI_FIRST={HOST}:4575" in order.every("Variable")
+
+
 async def test_a_number_that_is_not_reached_is_let_go(
     manager: Manager, pbx: dict[str, str]
 ) -> None:

@@ -6,11 +6,12 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from audiosocket_agent import config
+from audiosocket_agent.addresses import joined, split
 from audiosocket_agent.call.info import VARIABLE
 from audiosocket_agent.cli.options import AsJson, ConfigFile
 from audiosocket_agent.errors import ConfigError, StartError
@@ -112,7 +113,7 @@ async def _dial(
                 "peer": await _address(settings.ami.host),
             },
         )
-        return Announcement(answer["status"], answer["address"])
+        return Announcement(answer["status"], answer["address"], _fastagi(settings, answer))
 
     async def withdraw() -> None:
         await ask(path, {"do": "withdraw", "id": call_id})
@@ -124,6 +125,12 @@ async def _dial(
         withdraw,
         lambda words: typer.echo(words, err=True),
     )
+
+
+def _fastagi(settings: Settings, answer: dict[str, Any]) -> str:
+    """Where the dialplan finds the instance that has announced a call; a balancer does not know."""
+    host, _ = split(answer["address"])
+    return joined(host, settings.fastagi.port) if settings.instance and host else ""
 
 
 async def _log_in(settings: Settings) -> None:

@@ -35,6 +35,7 @@ class Dial:
     manager: Manager
     status: str = "OK"
     address: str = "127.0.0.1:9092"
+    fastagi: str = ""
     announce_s: float = 0.3
     service_is_gone: bool = False
     port: int = 0
@@ -52,7 +53,7 @@ class Dial:
         await asyncio.sleep(self.announce_s)
         if self.service_is_gone:
             raise AgentError("the service is not running")
-        return Announcement(self.status, self.address)
+        return Announcement(self.status, self.address, self.fastagi)
 
     async def _withdraw(self) -> None:
         self.did.append("withdraw")
@@ -153,6 +154,14 @@ async def test_the_dialplan_may_know_the_address_itself() -> None:
     (order,) = manager.originates
     assert order.get("Channel") == "Local/100@out"
     assert order.every("Variable") == [f"AGENT_UUID={CALL_ID}"]
+
+
+@in_virtual_time
+async def test_the_dialplan_is_told_which_of_several_services_knows_of_the_call() -> None:
+    async with Manager().running() as manager:
+        await Dial(manager, fastagi="127.0.0.1:4574").place("100")
+    (order,) = manager.originates
+    assert "AGENT_FASTAGI_FIRST=127.0.0.1:4574" in order.every("Variable")
 
 
 @in_virtual_time

@@ -24,9 +24,9 @@ HEAD: Final = """\
 # which takes DRAIN_TIMEOUT each where calls are as long; `systemctl kill audiosocket-agent@1` meanwhile
 # has those of number 1 move at once.
 #
-# Where all are stopped together (audiosocket-agent.target, a shutdown) there is nobody to move to: callers
-# who are there after DRAIN_TIMEOUT wait 15 s in silence, and then are the dialplan's. To have the agents
-# say goodbye to them, and to those of every restart: Environment=DRAIN_MOVE=false for all.
+# Where all are stopped together (audiosocket-agent.target, a shutdown) there is nobody to move to:
+# callers who are up after DRAIN_TIMEOUT wait 15 s in silence, and then are the dialplan's. To have the
+# agents say goodbye to them, and at every restart: Environment=DRAIN_MOVE=false for all.
 #
 # What one of them alone is to have: systemctl edit audiosocket-agent@1; all: audiosocket-agent@. There,
 # with Asterisk on core 0:

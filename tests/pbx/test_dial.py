@@ -11,13 +11,15 @@ from typing import Any, Final
 
 import pytest
 
+from audiosocket_agent.control.client import ask
 from audiosocket_agent.lab.simulator import Simulator
-from tests.pbx.asterisk import AMI_SECRET, Asterisk
+from tests.pbx.asterisk import AMI_SECRET, Asterisk, free_port
 from tests.pbx.conftest import Measure, StartService
 from tests.pbx.ear import align
 from tests.pbx.phone import Phone
 from tests.pbx.service import Service
 from tests.pbx.speech import PROMPT_RATE_HZ, prompt
+from tests.pbx.test_calls import eventually
 from tests.pbx.test_ways import GREETING, PLAIN
 from tests.profiles import DESK
 from tests.serving import EXAMPLE
@@ -84,6 +86,41 @@ async def test_whoever_answers_is_greeted_at_once_and_by_the_agent_that_was_name
         assert (code, said["outcome"]) == (0, "answered")
         [session] = gemini.sessions
         assert '"ORDER": "4711"' in str(session.setup)
+        await human.hangup()
+
+
+@pytest.mark.parametrize("answers", ["who has announced it", "a balancer"])
+async def test_of_several_whoever_has_announced_it_is_asked_what_is_next_or_else_any(
+    asterisk: Asterisk, service: StartService, answers: str
+) -> None:
+    async with (
+        Simulator(PLAIN) as gemini,
+        service(gemini, **DESK) as agent,
+        Phone("human", asterisk.sip_port) as human,
+    ):
+        own, balancer = agent.agi_port, free_port()
+        if answers == "a balancer":
+            own, balancer = balancer, own
+        await asterisk.send_agents_to(agent.port, balancer)
+        settings = {
+            "INSTANCE": "1",
+            "FASTAGI_PORT": str(own - 1),
+            "OUTBOUND_CHANNEL": f"PJSIP/human/sip:{{number}}@127.0.1.1:{asterisk.sip_port}",
+        }
+        async with dialling(asterisk, agent, "2003", **settings) as dial:
+            await human.rings(timeout=10.0)
+            await human.answer()
+            code, said = await result(dial)
+        assert code == 0
+        await human.until_heard()
+        await human.until_quiet()
+        start = len(asterisk.log())
+        await ask(Path(agent.control), {"do": "transfer", "id": said["id"], "target": "sales"})
+
+        async def is_put_through() -> bool:
+            return "Executing [2001@bench:2] Answer" in asterisk.log(start)
+
+        await eventually(is_put_through, 10.0)
         await human.hangup()
 
 
