@@ -35,7 +35,16 @@ from audiosocket_agent.pbx.audiosocket import Leg, LegListener
 from audiosocket_agent.pbx.gate import CONNECTS_PER_SECOND, Gate, Seldom
 from audiosocket_agent.plan import Plan, briefing
 from audiosocket_agent.session import Session
-from audiosocket_agent.survival import CLAIM_S, LOOK_S, MAX_LIVES, Life, Lives, NotLookedUp, Past
+from audiosocket_agent.survival import (
+    AGAIN_S,
+    CLAIM_S,
+    LOOK_S,
+    MAX_LIVES,
+    Life,
+    Lives,
+    NotLookedUp,
+    Past,
+)
 
 BACKLOG: Final = 128
 ENDED_CALLS_KEPT: Final = 1000
@@ -43,6 +52,9 @@ ENDED_CALLS_KEPT: Final = 1000
 
 POLITE_SECONDS: Final = 15.0
 """What calls get to end in after the drain: last words (10 s), the phone's tail, the socket."""
+
+GOODBYE_SECONDS: Final = 5.0
+"""Of that, what calls get that are ending when the others are left to another service."""
 
 RETURN_SECONDS: Final = 10.0
 """How long the caller of a call that goes on after another process is waited for: their dialplan has
@@ -376,6 +388,11 @@ class Server:
         lives = self._book.lives
         if self.let_go is None or lives is None or not self._leavable():
             return
+        ending = [session for session in self._sessions.values() if session.ending]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                while any(session.ending for session in ending):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(AGAIN_S)
         for session in self._leavable():
             session.pack()
         if await lives.settled() and self.let_go():

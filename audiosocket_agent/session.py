@@ -323,6 +323,11 @@ class Session:
         self._feed(Claimed())
 
     @property
+    def ending(self) -> bool:
+        """The end is decided, and last words are still to be heard."""
+        return self._call.state in (State.ENDING, State.TAIL)
+
+    @property
     def lost(self) -> bool:
         """The leg is gone, and perhaps the caller is not."""
         return self._call.state is State.HELD and self._call.outcome is Outcome.CALLER_HANGUP
@@ -819,7 +824,7 @@ class Session:
             usd=self._ledger.cost_usd,
             answered_at=self._ledger.answered_at,
             summary=self._summary.kept(),
-            outcome=self._decided,
+            outcome=None if self.lost else self._decided,
             target=target.name if target else "",
             reason=reason,
         )

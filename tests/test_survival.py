@@ -72,6 +72,7 @@ CALL: Final = uuid.UUID("0b6f7c1e-3b1a-4d53-8f3e-9a1e6f0a00aa")
 CALLER: Final = "+919812345670"
 UTTERANCE: Final = read_utterances(SHIPPED_CALLER, 8_000)[0]
 
+FRAME: Final = 0.020
 WAIT_S: Final = 0.3
 PATIENCE_S: Final = 15.0
 BEYOND_RESTART_S: Final = 1.5
@@ -745,6 +746,64 @@ async def test_while_the_database_does_not_answer_the_dialplan_is_let_ask_again(
         book = Book(writer.put, instance="pbx:9092", text=True, lives=lives)
         async with house(ScriptedModel(says), book=book) as running:
             assert "AGENT_NEXT" not in await agi(running.agi_port, f"next?uuid={CALL}")
+
+
+@asynccontextmanager
+async def leaving(state: Path, model: ScriptedModel) -> AsyncIterator[tuple[House, Store]]:
+    """A service that leaves its calls to others as it drains."""
+    store = Store(f"sqlite:///{state / 'calls.db'}", migrate=True)
+    async with store, Writer(store, state / "journal") as writer:
+        lives = Lives(store, writer, "pbx:9092", text=True, mask=True)
+        async with house(model, book=Book(writer.put, lives=lives)) as running:
+            running.server.let_go = lambda: True
+            assert (await agi(running.agi_port, f"open?uuid={CALL}"))["AGENT_STATUS"] == "OK"
+            yield running, store
+
+
+async def test_a_goodbye_is_heard_before_calls_are_left_to_others(tmp_path: Path) -> None:
+    async def goodbye(model: Puppet) -> None:
+        model.say(tone(1.0))
+        model.turn_ends()
+
+    model = ScriptedModel(goodbye)
+    async with leaving(tmp_path, model) as (service, store):
+        server = service.server
+        other = uuid.uuid4()
+        assert server.expect(other, peer=HOST) == "OK"
+        async with service.call(uuid=CALL) as call:
+            await call.agent_speaks()
+            model.puppets[0].tell(base.ToolCall("1", "end_call", {}))
+            model.puppets[0].say(tone(0.5))
+            model.puppets[0].turn_ends()
+            session = server.session(CALL)
+            assert session is not None
+            await until(lambda: session.ending)
+            drains = asyncio.create_task(server.drain(0.0, asyncio.Event()))
+            assert await call.ended() is End.FINISHED
+            assert sum(frame.audible for frame in call.frames) * FRAME == pytest.approx(
+                1.5, abs=0.1
+            )
+        answer = await agi(service.agi_port, f"next?uuid={CALL}")
+        assert (answer["AGENT_NEXT"], answer["AGENT_REASON"]) == ("hangup", "agent_hangup")
+        await drains
+        async with store.reading() as connection:
+            [row] = (await connection.execute(select(schema.live))).mappings().all()
+        assert row["call_id"] == str(other)
+
+
+async def test_a_caller_whose_connection_broke_as_calls_were_left_did_not_hang_up(
+    tmp_path: Path,
+) -> None:
+    async with leaving(tmp_path, ScriptedModel(says)) as (service, store):
+        async with service.call(uuid=CALL) as call:
+            await call.agent_speaks()
+        session = service.server.session(CALL)
+        assert session is not None
+        await until(lambda: session.lost)
+        await service.server.drain(0.0, asyncio.Event())
+        async with store.reading() as connection:
+            [row] = (await connection.execute(select(schema.live))).mappings().all()
+        assert row["outcome"] == ""
 
 
 async def test_what_was_put_has_settled_however_much_is_put_meanwhile(tmp_path: Path) -> None:
