@@ -105,6 +105,7 @@ class Server:
         self.elsewhere: Elsewhere | None = None
         self.began: Callable[[uuid.UUID], None] | None = None
         """Told of each call that begins."""
+        self.calls_ended = 0
         self._seldom = Seldom()
         self._model = model
         self.plans = plans
@@ -565,6 +566,7 @@ class Server:
 
     def _ended(self, session: Session, call_id: uuid.UUID) -> None:
         del self._sessions[call_id]
+        self.calls_ended += 1
         self._announced_by.pop(call_id, None)
         if session.next_step is not None:
             self._remember(call_id, session.next_step)

@@ -25,13 +25,14 @@ from audiosocket_agent import config, log
 from audiosocket_agent.addresses import split
 from audiosocket_agent.archive import Archive, archive
 from audiosocket_agent.business import Office, SmsGateway
+from audiosocket_agent.clock import monotonic
 from audiosocket_agent.control.server import ControlServer
 from audiosocket_agent.desk import Desk
 from audiosocket_agent.drive import Driver
 from audiosocket_agent.errors import ConfigError, StartError
 from audiosocket_agent.handover import DECIDE_SECONDS, Handover, Predecessor, handover_path
 from audiosocket_agent.ledger import Book
-from audiosocket_agent.memory import return_big_buffers
+from audiosocket_agent.memory import Sweep, begin_sweeping, return_big_buffers
 from audiosocket_agent.metrics import Metrics
 from audiosocket_agent.model.base import VoiceModel
 from audiosocket_agent.model.breaker import Breaker
@@ -51,6 +52,7 @@ _STOP_SECONDS: Final = 28.0
 """Beyond the drain and the polite end: closing, a busy machine, the last records to a database that does
 not answer."""
 
+SWEEP_SECONDS: Final = 5.0
 NEXT_SECONDS: Final = 1.0
 """The dialplan's question takes that long at most, on a busy machine."""
 
@@ -93,8 +95,7 @@ async def _take_calls(
     _on_hangup(partial(_reload, settings, server, tools))
     try:
         async with _open(settings, server, before, stop) as ports:
-            gc.freeze()  # what is here now stays: leave it out of every later collection
-            gc.enable()
+            begin_sweeping()
             notify_systemd("READY=1")
             if settings.model == "echo":  # first: the log's thread writes to the same stream
                 _say_that_it_is_an_echo(ports["audiosocket"])
@@ -103,15 +104,25 @@ async def _take_calls(
             async with asyncio.TaskGroup() as tasks:
                 beat = partial(notify_systemd, "WATCHDOG=1")
                 watch = tasks.create_task(watch_loop(metrics, overload, beat))
+                sweep = tasks.create_task(_sweep(server))
                 spoken = tasks.create_task(tools.phrases.run(server.not_ready))
                 await stop.wait()
                 spoken.cancel()
                 await _drain(server, settings, hurry, before)
                 watch.cancel()
+                sweep.cancel()
     finally:
         await server.stop()
         if before is not None:
             before.close()
+
+
+async def _sweep(server: Server) -> None:
+    sweep = Sweep(monotonic())
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        if sweep.is_due(monotonic(), calls=server.calls, ended=server.calls_ended):
+            gc.collect()
 
 
 def _server(

@@ -1,10 +1,12 @@
-"""What the allocator is told."""
+"""What the allocator is told, and when everything is searched for garbage."""
 
 import subprocess
 import sys
 from textwrap import dedent
 
 import pytest
+
+from audiosocket_agent.memory import LONG_S, MANY_CALLS, Sweep
 
 BIG_TWICE = dedent("""
     import ctypes, sys
@@ -36,3 +38,39 @@ def test_a_big_buffer_is_the_systems_again_after_it_was_freed(
     run = [sys.executable, "-c", BIG_TWICE, told]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     assert int(done.stdout) == from_the_system
+
+
+RINGS = dedent("""
+    import gc
+    from audiosocket_agent import memory
+
+    class Ring:
+        def __init__(self):
+            self.self = self
+
+    memory.begin_sweeping()
+    searches = gc.get_stats()[2]["collections"]
+    kept = [[] for _ in range(200_000)]
+    before = gc.get_stats()[2]["collections"] - searches
+    rings = [Ring() for _ in range(50_000)]
+    del rings
+    print(before, gc.isenabled(), gc.collect() >= 40_000)
+""")
+
+
+def test_however_much_there_is_it_is_searched_only_when_told() -> None:
+    run = [sys.executable, "-c", RINGS]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "True", "True"]
+
+
+def test_a_sweep_is_when_nobody_hears_it_or_after_many_calls() -> None:
+    sweep = Sweep(0.0)
+    assert not sweep.is_due(5.0, calls=0, ended=0)  # there is nothing to find
+    assert not sweep.is_due(10.0, calls=1, ended=1)
+    assert sweep.is_due(15.0, calls=0, ended=1)
+    assert not sweep.is_due(20.0, calls=0, ended=1)
+    assert not sweep.is_due(25.0, calls=20, ended=MANY_CALLS)
+    assert sweep.is_due(30.0, calls=20, ended=1 + MANY_CALLS)
+    assert not sweep.is_due(35.0, calls=20, ended=1 + MANY_CALLS)
+    assert sweep.is_due(30.0 + LONG_S, calls=20, ended=2 + MANY_CALLS)
