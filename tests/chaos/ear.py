@@ -5,7 +5,8 @@ which one is being said, whether it is whole, whether an agent greets a second t
 nothing was heard that should have been. Pure: frames with their times in, judgements out.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -66,24 +67,33 @@ def listen(at: float, rate_hz: int, payload: bytes) -> Heard:
     return Heard(at, audible=True)
 
 
-def silences(frames: Iterable[Heard], begins: float, ends: float) -> list[tuple[float, float]]:
+def _since(frames: Sequence[Heard], at: float) -> Iterator[Heard]:
+    """Those from then on. An hour has 180,000 frames, and whoever goes through all of them for each of
+    its turns keeps every other call of this process waiting for seconds."""
+    first = bisect_left(frames, at, key=lambda frame: frame.at)
+    return (frames[number] for number in range(first, len(frames)))
+
+
+def silences(frames: Sequence[Heard], begins: float, ends: float) -> list[tuple[float, float]]:
     """The times without a sound between two moments."""
     found, last = [], begins
-    for frame in frames:
-        if frame.audible and begins <= frame.at <= ends:
+    for frame in _since(frames, begins):
+        if frame.at > ends:
+            break
+        if frame.audible:
             found.append((last, frame.at))
             last = frame.at + FRAME_SECONDS
     return [(since, until) for since, until in (*found, (last, ends)) if until > since]
 
 
-def longest_silence(frames: Iterable[Heard], begins: float, ends: float) -> float:
+def longest_silence(frames: Sequence[Heard], begins: float, ends: float) -> float:
     """The longest time without a sound between two moments."""
     return max((until - since for since, until in silences(frames, begins, ends)), default=0.0)
 
 
-def seconds_of(frames: Iterable[Heard], since: float, sentences: Sequence[int]) -> float:
+def seconds_of(frames: Sequence[Heard], since: float, sentences: Sequence[int]) -> float:
     """How much of `sentences` was heard since then."""
-    wanted = sum(1 for frame in frames if frame.at >= since and frame.sentence in sentences)
+    wanted = sum(1 for frame in _since(frames, since) if frame.sentence in sentences)
     return wanted * FRAME_SECONDS
 
 
