@@ -7,7 +7,6 @@ announced instead, since silence is billed.
 """
 
 from enum import Enum
-from typing import Final
 
 from audiosocket_agent.audio import FRAME_SECONDS
 
@@ -18,9 +17,6 @@ class Gap(Enum):
     NONE = "none"
     FILL = "fill"  # send one frame of silence
     END = "end"  # say once that the audio pauses
-
-
-_NONE: Final = Gap.NONE
 
 
 class GapFiller:
@@ -50,7 +46,7 @@ class GapFiller:
         """To be asked every 20 ms. Before the caller's first audio there is no gap."""
         until = self._heard_until
         if until is None or now - until < self._grace_s or self._ended:
-            return _NONE
+            return Gap.NONE
         if self._filled_s < self._fill_s:
             self._filled_s += FRAME_SECONDS
             self._heard_until = until + FRAME_SECONDS

@@ -6,7 +6,6 @@ stands silence in for what is missing.
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from audiosocket_agent.audio import SAMPLE_BYTES, frame_bytes
 from audiosocket_agent.audio.cadence import Cadence
@@ -15,7 +14,6 @@ from audiosocket_agent.audio.resample import Resampler
 from audiosocket_agent.audio.vad import RATES_HZ, Edge, SpeechDetector
 
 WIDEBAND_HZ = 16_000
-_NONE: Final = Gap.NONE
 
 
 class Uplink:
@@ -80,7 +78,7 @@ class Uplink:
         edges in it, and whether the model is to be told that the audio pauses. None, as a rule:
         nothing is missing."""
         gap = self._gap.poll(now)
-        if gap is _NONE:
+        if gap is Gap.NONE:
             return None
         if gap is not Gap.FILL or self.detector is None:
             return b"", [], gap is Gap.END

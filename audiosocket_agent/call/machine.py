@@ -399,37 +399,34 @@ class Call:
         assert isinstance(event, LegClosed)
         self.outcome = event.outcome
         if event.asks and event.outcome is Outcome.CALLER_HANGUP:
-            self.state = State.HELD
-            self._deadlines = {Unclaimed: now + self._limits.lost_s}
-            return []
+            return self._hold(now, self._limits.lost_s)
         return self._over(event, now)
+
+    def _hold(self, now: float, within_s: float) -> list[Command]:
+        self.state = State.HELD
+        self._deadlines = {Unclaimed: now + within_s}
+        return []
 
     def _given_back(self, event: Event, now: float) -> list[Command]:
         """The dialplan has the caller, as it was meant to."""
         if not self._held:
             return self._over(event, now)
-        self.state = State.HELD
-        self._deadlines = {Unclaimed: now + self._limits.held_s}
-        return []
+        return self._hold(now, self._limits.held_s)
 
     def _left_before(self, event: Event, now: float) -> list[Command]:
         """The caller has hung up over last words; whoever was to be passed on was not, unless it was
         the connection that broke, and the dialplan still asks what is next."""
         assert isinstance(event, LegClosed)
         if self._held and event.asks and event.outcome is Outcome.CALLER_HANGUP:
-            self.state = State.HELD
             self._broken = True
-            self._deadlines = {Unclaimed: now + self._limits.lost_s}
-            return []
+            return self._hold(now, self._limits.lost_s)
         if self._held:
             self.outcome = event.outcome
         return self._over(event, now)
 
     def _claimed(self, event: Event, now: float) -> list[Command]:
         self._broken = False
-        within_s = self._limits.held_s if self._held else self._limits.lost_s
-        self._deadlines = {Unclaimed: now + within_s}
-        return []
+        return self._hold(now, self._limits.held_s if self._held else self._limits.lost_s)
 
     def _not_claimed(self, event: Event, now: float) -> list[Command]:
         if self._broken:

@@ -51,7 +51,6 @@ _WHOLE: Final = (b"\x81\x7e", b"\x82\x7e")
 """How a text or binary message in one frame begins that is 126 bytes to 64 KiB long, from a server (RFC
 6455, 5.2); two bytes of its size follow."""
 _WHOLE_HEAD_BYTES: Final = 4
-_OPEN: Final = State.OPEN
 _FRAME_BEGINS: Final = getattr(getattr(StreamReader, "at_eof", None), "__code__", None)
 _KEYS_AT_ONCE: Final = 1024
 """Drawn one by one, as websockets does, they were 6 % of the service's time: a system call each."""
@@ -135,7 +134,7 @@ class FastConnection(ClientConnection):
         whenever it returns to the loop, and the SDK never sends a message in parts, so a frame of ours
         stands between whole messages."""
         transport = self.transport
-        if self.protocol.state is _OPEN and not transport.is_closing():
+        if self.protocol.state is State.OPEN and not transport.is_closing():
             key = _next_key()
             transport.write(_frame_head(len(text)) + key + apply_mask(text, key))
 
@@ -170,7 +169,7 @@ class FastConnection(ClientConnection):
         while isinstance(waits, GeneratorType):
             inner = waits.gi_yieldfrom
             if inner is None:
-                return waits.gi_code is _FRAME_BEGINS and self.protocol.state is _OPEN
+                return waits.gi_code is _FRAME_BEGINS and self.protocol.state is State.OPEN
             waits = inner
         return False
 

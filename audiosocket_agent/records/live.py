@@ -54,6 +54,8 @@ async def take_up(
 
 async def has_been(store: Store, call_id: str) -> bool:
     """Whether there is a record of a call by this name, whatever has become of it."""
+    if await store.lacks(schema.calls, call_id):  # as most that are asked for
+        return False
     found = select(schema.calls.c.id).where(schema.calls.c.id == call_id)
     async with store.reading() as connection:
         return (await connection.execute(found)).first() is not None
