@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 from audiosocket_agent import config, log
 from audiosocket_agent.errors import StartError
@@ -18,15 +20,19 @@ from audiosocket_agent.records import erase, live
 from audiosocket_agent.records.costs import Budget, Prices
 from audiosocket_agent.records.errors import StoreError
 from audiosocket_agent.records.recorder import Recorder
-from audiosocket_agent.records.rows import Lost
 from audiosocket_agent.records.store import Store
+from audiosocket_agent.records.sweep import sweep_days
 from audiosocket_agent.records.writer import Writer
 from audiosocket_agent.settings import Settings
 from audiosocket_agent.survival import DEAD_S, Lives
 
+OPEN_SECONDS: Final = 6.0
+"""A database that is there takes milliseconds, SQLite waits 5 s for its lock. What is not open by then,
+because it does not answer or is being brought up to this version, is later: callers wait."""
 LOOK_SECONDS: Final = 1.0
 EXPIRE_SECONDS: Final = 6 * 3600.0
 STALE_SECONDS: Final = 60.0
+AFTER_FAULT_SECONDS: Final = 60.0
 
 _log = log.get(__name__)
 
@@ -41,9 +47,7 @@ class Archive:
 
 
 @asynccontextmanager
-async def archive(
-    settings: Settings, metrics: Metrics, *, takes_over: bool = False
-) -> AsyncIterator[Archive]:
+async def archive(settings: Settings, metrics: Metrics) -> AsyncIterator[Archive]:
     """The records, for as long as the block lasts. A database that is down holds nothing up: rows
     wait in a journal. Raises ConfigError for a URL or a price that is none, StartError for a database
     that cannot become ours."""
@@ -51,9 +55,8 @@ async def archive(
     budget = Budget(Decimal(str(settings.cost.usd_per_day)))
     model = settings.gemini.live_model if settings.model == "gemini" else settings.model
     store = Store(config.database_url(settings), migrate=True)
-    began_at = datetime.now(UTC)
     try:
-        await store.open()
+        await store.within(OPEN_SECONDS, store.open())
     except StoreError as error:
         if not error.retryable:
             await store.close()
@@ -63,7 +66,7 @@ async def archive(
     instance = f"{socket.gethostname()}:{settings.audiosocket.port}"
     async with (
         store,
-        Writer(store, config.journal_directory()) as writer,
+        Writer(store, config.journal_directory(settings)) as writer,
         _recorder(settings, writer) as recorder,
     ):
         text, mask = settings.records.transcripts, settings.records.mask
@@ -79,13 +82,17 @@ async def archive(
             recorder=recorder,
             lives=Lives(store, writer, instance, text, mask),
         )
-        if not takes_over:  # where it does, the calls of the one before are still up
-            writer.put(Lost(of=instance, before=began_at))
+        recordings = config.recordings_directory(settings)
         watchers = [
             asyncio.create_task(_watch(writer, recorder, metrics)),
-            asyncio.create_task(_expire(store, settings.records.days)),
-            asyncio.create_task(_bury(store)),
-            asyncio.create_task(keep_budget(store, budget)),
+            *map(
+                _for_good,
+                (
+                    partial(_expire, store, recordings, settings.records.days),
+                    partial(_bury, store),
+                    partial(keep_budget, store, budget),
+                ),
+            ),
         ]
         try:  # no TaskGroup: what happens inside the block is not to come out as a group
             yield Archive(book, store, writer)
@@ -102,6 +109,21 @@ def _recorder(settings: Settings, writer: Writer) -> AbstractAsyncContextManager
     return Recorder(config.recordings_directory(settings), writer.put)
 
 
+def _for_good(care: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+    """A fault in it, ours or the disk's, is a line in the log, and the end of it for a minute only."""
+
+    async def run() -> None:
+        while True:
+            try:
+                await care()
+                return
+            except Exception:  # noqa: BLE001 - see above
+                _log.exception("records not looked after")
+            await asyncio.sleep(AFTER_FAULT_SECONDS)
+
+    return asyncio.create_task(run())
+
+
 async def _watch(writer: Writer, recorder: Recorder | None, metrics: Metrics) -> None:
     lost, lost_s = 0, 0.0
     while True:
@@ -115,19 +137,23 @@ async def _watch(writer: Writer, recorder: Recorder | None, metrics: Metrics) ->
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _expire(store: Store, days: int) -> None:
-    """Delete what is older than it may be."""
+async def _expire(store: Store, recordings: Path, days: int) -> None:
+    """Delete what is older than it may be. Of recordings each host has its own, and whichever is first
+    deletes the rows of all."""
     while days:
+        before = datetime.now(UTC) - timedelta(days=days)
+        stuck: dict[str, str] = {}
         try:
-            gone = await erase.expire(store, datetime.now(UTC) - timedelta(days=days))
+            gone = await erase.expire(store, before)
             if gone.calls:
                 _log.info("old records deleted", calls=gone.calls)
-            if gone.stuck:
-                first, why = next(iter(gone.stuck.items()))
-                count = len(gone.stuck)
-                _log.warning("old recordings not deleted", count=count, first=first, reason=why)
+            stuck = gone.stuck
         except StoreError as error:
             _log.warning("old records not deleted", reason=str(error))
+        stuck |= (await asyncio.to_thread(sweep_days, recordings, before.date()))[1]
+        if stuck:
+            first, why = next(iter(stuck.items()))
+            _log.warning("old recordings not deleted", count=len(stuck), first=first, reason=why)
         await asyncio.sleep(EXPIRE_SECONDS)
 
 

@@ -27,6 +27,8 @@ INSTALLED_STATE: Final = Path("/var/lib/audiosocket-agent")
 INSTALLED_RUNTIME: Final = Path("/run/audiosocket-agent")
 """The unit's RuntimeDirectory."""
 CONTROL_FILE: Final = "control.sock"
+JOURNAL: Final = "journal"
+RECORDINGS: Final = "recordings"
 MASK: Final = "********"
 
 _ALIASES: Final = {"GOOGLE_API_KEY": "GEMINI_API_KEY"}
@@ -42,20 +44,41 @@ _BY_VARIABLE: Final = {setting.variable: setting for setting in settings_list()}
 _BY_PLACE: Final = {(setting.section, setting.key): setting for setting in settings_list()}
 
 
-def state_directory() -> Path:
+def state_directory(instance: int = 0) -> Path:
     """Where what must outlive the process is kept: systemd's choice, which a command run by hand finds
     where systemd has made it, else the user's own."""
-    given = os.environ.get("STATE_DIRECTORY")
-    if given is None and os.access(INSTALLED_STATE, os.W_OK):
-        return INSTALLED_STATE
+    given, installed = os.environ.get("STATE_DIRECTORY"), _of_instance(INSTALLED_STATE, instance)
+    if given is None and any(os.access(path, os.W_OK) for path in (INSTALLED_STATE, installed)):
+        return installed
     return Path(given or "~/.local/state/audiosocket-agent").expanduser()
+
+
+def is_installed_for_others() -> bool:
+    """Whether there is a service's state here that this user may not see."""
+    given = os.environ.get("STATE_DIRECTORY")
+    return (
+        given is None and os.path.isdir(INSTALLED_STATE) and not os.access(INSTALLED_STATE, os.W_OK)
+    )
+
+
+def state_directories(settings: Settings) -> list[Path]:
+    """Those of every service on this host, its own among them."""
+    own = state_directory(settings.instance)
+    above = own.parent if own.name.isdecimal() else own
+    numbered = [path for path in above.glob("*/") if path.name.isdecimal()]
+    return list(dict.fromkeys([own, above, *numbered]))
+
+
+def _of_instance(directory: Path, instance: int) -> Path:
+    """As the unit audiosocket-agent@N has it."""
+    return directory / str(instance) if instance else directory
 
 
 def database_url(settings: Settings) -> str:
     """Where the records are; may hold a password."""
     if settings.database.url is not None:
         return settings.database.url.get_secret_value()
-    return f"sqlite:///{state_directory() / 'agent.db'}"
+    return f"sqlite:///{state_directory(settings.instance) / 'agent.db'}"
 
 
 def shares_database(settings: Settings) -> bool:
@@ -63,19 +86,32 @@ def shares_database(settings: Settings) -> bool:
     return settings.database.url is not None
 
 
-def journal_directory() -> Path:
+def journal_directory(settings: Settings) -> Path:
     """Where records wait for a database that is down."""
-    return state_directory() / "journal"
+    return state_directory(settings.instance) / JOURNAL
 
 
-def phrases_directory() -> Path:
+def journal_directories(settings: Settings) -> list[Path]:
+    """Those of every service on this host that has the same records, its own first."""
+    others = [path / JOURNAL for path in state_directories(settings)]
+    there = [path for path in others if shares_database(settings) and os.path.isdir(path)]
+    return list(dict.fromkeys([journal_directory(settings), *there]))
+
+
+def phrases_directory(settings: Settings) -> Path:
     """Where phrases in the agents' voices are kept."""
-    return state_directory() / "phrases"
+    return state_directory(settings.instance) / "phrases"
 
 
 def recordings_directory(settings: Settings) -> Path:
     """Where the recordings of calls are."""
-    return settings.records.recordings or state_directory() / "recordings"
+    return settings.records.recordings or state_directory(settings.instance) / RECORDINGS
+
+
+def recordings_directories(settings: Settings) -> list[Path]:
+    """Those of every service on this host, its own first."""
+    others = [path / RECORDINGS for path in state_directories(settings)]
+    return list(dict.fromkeys([recordings_directory(settings), *others]))
 
 
 def load_beside_the_service(file: Path | None) -> "Loaded":
@@ -95,19 +131,29 @@ def control_socket(settings: Settings) -> Path:
         return Path(settings.control.socket).expanduser()
     runtime = os.environ.get("RUNTIME_DIRECTORY")
     if runtime is None and INSTALLED_RUNTIME.is_dir():  # a command beside the systemd service
-        runtime = str(INSTALLED_RUNTIME / (str(settings.instance) if settings.instance else ""))
-    return (Path(runtime) if runtime else state_directory()) / CONTROL_FILE
+        runtime = str(_of_instance(INSTALLED_RUNTIME, settings.instance))
+    return (Path(runtime) if runtime else state_directory(settings.instance)) / CONTROL_FILE
 
 
 def control_sockets(settings: Settings) -> dict[str, Path]:
     """Those of every service on this host, by its instance: 0 is the one that has no number."""
     own = control_socket(settings)
     above = own.parent.parent if own.parent.name.isdecimal() else own.parent
-    there = os.path.exists(above / own.name)  # False, too, where it is not for this user to see
-    found = {"0": above / own.name} if there else {}
-    numbered = [path for path in above.glob(f"*/{own.name}") if path.parent.name.isdecimal()]
-    numbered.sort(key=lambda path: int(path.parent.name))
-    return found | {path.parent.name: path for path in numbered}
+    numbers = [path.name for path in above.glob("*/") if path.name.isdecimal()]
+    sockets = {"0": above / own.name}
+    sockets |= {number: above / number / own.name for number in sorted(numbers, key=int)}
+    return {number: path for number, path in sockets.items() if _may_be_there(path)}
+
+
+def _may_be_there(path: Path) -> bool:
+    """Also where it is not for this user to see: whoever asks there is told so."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 # ---- reading ---------------------------------------------------------------------------------
@@ -168,7 +214,7 @@ def _from_credentials(directory: str | None) -> Values:
             name = path.name.upper().replace("-", "_")
             setting = _BY_VARIABLE.get(_ALIASES.get(name, name))
             if setting is None:
-                if _is_meant_for_us(name):
+                if _is_meant_for_us(name) and not name.endswith("~"):  # as editors call a copy
                     hint = _hint(name, _BY_VARIABLE)
                     unknown.append(f"credential {path.name}: unknown setting{hint}")
             elif text := path.read_text(encoding="utf-8").strip():
@@ -257,7 +303,7 @@ def as_toml(loaded: Loaded) -> str:
         if value is None:
             text = f"# {setting.key} is not set"
         elif setting.secret:
-            text = f'{setting.key} = "{MASK}"'
+            text = f'# {setting.key} = "{MASK}"'  # who reads this again has no key of stars
         else:
             text = f"{setting.key} = {_toml_value(value)}"
         origin = loaded.origins.get(setting.variable)

@@ -32,13 +32,10 @@ class Keypad:
         self._clock = clock
         self._untold = ""
         self._entry: DigitCollector | None = None
+        self.secret = False
+        """A secret is being entered: who types one may also say it, and some phones beep."""
         self._moved = asyncio.Event()
         self._hush_until = 0.0
-
-    @property
-    def secret(self) -> bool:
-        """Whether a secret is being entered: who types one may also say it, and some phones beep."""
-        return self._entry is not None and self._entry.wanted.secret
 
     def press(self, digit: str) -> None:
         """A key was let go."""
@@ -70,6 +67,7 @@ class Keypad:
         if self._entry is not None:
             return None
         self._entry = entry = DigitCollector(wanted, self._clock())
+        self.secret = wanted.secret
         self._hush_until = 0.0
         try:
             for digit in self.take_untold():
@@ -82,7 +80,7 @@ class Keypad:
                 except TimeoutError:
                     entry.elapse(self._clock(), agent_speaks=agent_speaks())
         finally:
-            self._entry = None
+            self._entry, self.secret = None, False
             if wanted.secret and entry.ending is not Ending.TERMINATOR:
                 self._hush_until = self._clock() + HUSH_S
         return entry

@@ -110,7 +110,8 @@ class Ledger:
             self._go_on(past)
 
     def _go_on(self, past: Past) -> None:
-        self._zero -= (self.began_at - past.began_at).total_seconds()
+        so_far_s = (self.began_at - past.began_at).total_seconds()
+        self._zero -= max(0.0, so_far_s)  # clocks are set back
         self.began_at = past.began_at
         self._answered_at = past.left.answered_at
         self.turns = past.left.turns

@@ -33,6 +33,15 @@ _OUR_OWN: Final = ("level", "logger", "timestamp")  # with nothing in them to ma
 _SAID: Final = "text"
 
 
+class _Logger(structlog.stdlib.BoundLogger):
+    """Lines that are not wanted are left at the first question, 0.24 us instead of 2.1: a call has some
+    every second."""
+
+    def debug(self, event: str | None = None, *args: Any, **fields: Any) -> Any:
+        if self._logger.isEnabledFor(logging.DEBUG):
+            super().debug(event, *args, **fields)
+
+
 class _DroppingQueueHandler(logging.handlers.QueueHandler):
     """Hands lines to the writing thread; at the bound, drops them, and says so afterwards."""
 
@@ -120,7 +129,7 @@ def start(level: str, file: Path | None = None) -> logging.handlers.QueueListene
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=_Logger,
         cache_logger_on_first_use=True,
     )
     listener.start()

@@ -1,7 +1,7 @@
 """Whether this process can carry another call: how late its event loop runs, and its memory.
 
 A call more on a loop that is late is heard by all callers; refused, the dialplan goes on within
-milliseconds. Pure: who measures is in `server.watch_loop`.
+milliseconds. Pure: who measures is in `heartbeat.watch_loop`.
 
 The loop is probed by a timer on an absolute schedule. A stall delays every probe that falls into it,
 and each counts, so what is asked is how much of the time a timer would have come late:

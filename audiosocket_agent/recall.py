@@ -13,7 +13,7 @@ from audiosocket_agent.records import listing
 from audiosocket_agent.records.costs import Budget
 from audiosocket_agent.records.errors import StoreError
 from audiosocket_agent.records.listing import Which
-from audiosocket_agent.records.rows import OPEN
+from audiosocket_agent.records.rows import OPEN, Call, Ticket
 from audiosocket_agent.records.store import Store
 
 RECALL_SECONDS: Final = 0.3
@@ -36,11 +36,9 @@ def recall(store: Store) -> Recall:
 async def _recall(store: Store, caller: str, days: int) -> Mapping[str, Any]:
     since = datetime.now(UTC) - timedelta(days=days)
     try:
-        async with asyncio.timeout(RECALL_SECONDS):
-            calls = await listing.calls(store, Which(since=since, caller=caller), limit=CALLS)
-            tickets = await listing.tickets(store, status=OPEN, caller=caller, limit=TICKETS)
-    except (TimeoutError, StoreError) as error:
-        _log.warning("caller not looked up", reason=str(error) or "it took too long")
+        calls, tickets = await store.within(RECALL_SECONDS, _left(store, caller, since))
+    except StoreError as error:
+        _log.warning("caller not looked up", reason=str(error))
         return {}
     ended = [call for call in calls if call.ended_at is not None]
     if not ended:
@@ -62,6 +60,12 @@ async def _recall(store: Store, caller: str, days: int) -> Mapping[str, Any]:
             if ticket.created_at >= since
         ],
     }
+
+
+async def _left(store: Store, caller: str, since: datetime) -> tuple[list[Call], list[Ticket]]:
+    calls = await listing.calls(store, Which(since=since, caller=caller), limit=CALLS)
+    tickets = await listing.tickets(store, status=OPEN, caller=caller, limit=TICKETS)
+    return calls, tickets
 
 
 async def keep_budget(store: Store, budget: Budget) -> None:

@@ -31,6 +31,7 @@ from audiosocket_agent.desk import Desk
 from audiosocket_agent.drive import Driver
 from audiosocket_agent.errors import ConfigError, StartError
 from audiosocket_agent.handover import DECIDE_SECONDS, Handover, Predecessor, handover_path
+from audiosocket_agent.heartbeat import notify_systemd, watch_loop
 from audiosocket_agent.ledger import Book
 from audiosocket_agent.memory import Sweep, begin_sweeping, return_big_buffers
 from audiosocket_agent.metrics import Metrics
@@ -42,8 +43,9 @@ from audiosocket_agent.overload import Overload
 from audiosocket_agent.pbx.agi import MAX_CONNECTIONS, FastAgiServer
 from audiosocket_agent.pbx.gate import Gate
 from audiosocket_agent.phrases import Phrasebook, spending
+from audiosocket_agent.records.rows import Lost
 from audiosocket_agent.roster import Means, agents, profiles
-from audiosocket_agent.server import POLITE_SECONDS, Server, notify_systemd, watch_loop
+from audiosocket_agent.server import POLITE_SECONDS, Server
 from audiosocket_agent.settings import Settings
 from audiosocket_agent.tools.http_client import HttpClient
 from audiosocket_agent.tools.mcp import McpTools
@@ -78,8 +80,7 @@ async def _serve(settings: Settings, take_over: bool) -> None:
     before = None
     if take_over:
         before = await Predecessor.find(handover_path(config.control_socket(settings)))
-    records_of = archive(settings, metrics, takes_over=before is not None)
-    async with records_of as records, HttpClient() as client, McpTools() as servers:
+    async with archive(settings, metrics) as records, HttpClient() as client, McpTools() as servers:
         phrases = phrasebook(settings, records.book, metrics)
         tools = means(settings, records, client, servers, phrases)
         await _take_calls(settings, metrics, records.book, tools, before)
@@ -93,6 +94,7 @@ async def _take_calls(
     server = _server(settings, metrics, book, tools, overload)
     stop, hurry = _signals()
     _on_hangup(partial(_reload, settings, server, tools))
+    began_at = datetime.now(UTC)
     try:
         async with _open(settings, server, before, stop) as ports:
             begin_sweeping()
@@ -105,12 +107,14 @@ async def _take_calls(
                 beat = partial(notify_systemd, "WATCHDOG=1")
                 watch = tasks.create_task(watch_loop(metrics, overload, beat))
                 sweep = tasks.create_task(_sweep(server))
+                bury = tasks.create_task(_bury(book, before, began_at))
                 spoken = tasks.create_task(tools.phrases.run(server.not_ready))
                 await stop.wait()
                 spoken.cancel()
                 await _drain(server, settings, hurry, before)
                 watch.cancel()
                 sweep.cancel()
+                bury.cancel()
     finally:
         await server.stop()
         if before is not None:
@@ -123,6 +127,14 @@ async def _sweep(server: Server) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         if sweep.is_due(monotonic(), calls=server.calls, ended=server.calls_ended):
             gc.collect()
+
+
+async def _bury(book: Book, before: Predecessor | None, began_at: datetime) -> None:
+    """Calls of the process before us are lost, once it is gone and its ports are ours: those that it has
+    not ended, and that nobody has taken up."""
+    if before is not None:
+        await before.gone.wait()
+    book.put(Lost(of=book.instance, before=began_at))
 
 
 def _server(
@@ -335,7 +347,7 @@ def phrasebook(settings: Settings, book: Book, metrics: Metrics) -> Phrasebook:
     return Phrasebook(
         bare_model(settings.model_copy(update={"gemini": transcribed})),
         settings.gemini.voice,
-        config.phrases_directory(),
+        config.phrases_directory(settings),
         spending(book, metrics),
     )
 

@@ -8,7 +8,7 @@ Everything else is an event for the call machine, whose commands are performed h
 import asyncio
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -164,7 +164,8 @@ class Session:
         self._summary = Summary.restored(left.summary) if left else Summary()
         self._tasks: asyncio.TaskGroup  # while running
         self._conversation: asyncio.Task[None]
-        self._moved = asyncio.Event()  # the machine's next deadline may have changed
+        self._sooner = asyncio.Event()  # something is to be done before `_looks_at`
+        self._looks_at = math.inf  # when the deadlines are looked at
         self._over = asyncio.Event()
         self._left = False  # another process goes on with it
         self._voice: base.VoiceSession | None = None  # once it is ready
@@ -179,7 +180,6 @@ class Session:
             plan.endpointing,
             self._uplink,
             self._agent_has_the_floor,
-            lambda: self._clock() < self._greets_by,
             able=model.capabilities.local_turns,
         )
         self._last_voiced_at: float | None = None  # in the caller's present turn
@@ -206,7 +206,7 @@ class Session:
                 found=self._found,
                 reconnect=self._reconnect,
                 give_up=self._give_up,
-                moved=self._moved.set,
+                moved=self._deadline_moved,
             ),
             metrics,
             self._log,
@@ -427,6 +427,7 @@ class Session:
             plan.temperature,
             local_turns=self._turns.local,
             quiet=self._is_quiet,
+            happened=self._happened,
         )
         if self._past is not None and self._past.greeted:
             setup = replace(setup, resume=self._past.handle, past=self._past.said)
@@ -473,14 +474,13 @@ class Session:
 
     async def _watch_deadlines(self) -> None:
         while True:
-            self._moved.clear()
-            deadlines = self._call.next_deadline(), self._vigil.next_deadline()
-            deadline = min((at for at in deadlines if at is not None), default=None)
+            self._sooner.clear()
+            self._looks_at = self._next_deadline()
             armed_at = self._clock()
-            delay = None if deadline is None else max(0.0, deadline - armed_at)
+            delay = None if self._looks_at == math.inf else max(0.0, self._looks_at - armed_at)
             try:
                 async with asyncio.timeout(delay):
-                    await self._moved.wait()
+                    await self._sooner.wait()
             except TimeoutError:
                 await catch_up(self._clock() - armed_at - (delay or 0.0))
                 sounds = self._uplink.sounding
@@ -488,6 +488,18 @@ class Session:
                 due = self._call.elapse(self._clock(), caller_sounds=sounds, quiet_s=quiet_s)
                 self._perform(due)
                 self._vigil.elapse(self.quiet_s())
+
+    def _next_deadline(self) -> float:
+        """Infinite where time changes nothing."""
+        ours, the_vigils = self._call.next_deadline(), self._vigil.next_deadline()
+        return min(
+            math.inf if ours is None else ours, math.inf if the_vigils is None else the_vigils
+        )
+
+    def _deadline_moved(self) -> None:
+        """Most are put off, again and again: they are looked at when their first time has come."""
+        if self._next_deadline() < self._looks_at:
+            self._sooner.set()
 
     # -- for the tools (tools.runner.Conversation) ---------------------------------------------
 
@@ -513,7 +525,8 @@ class Session:
 
     def heard(self, payload: bytes, rate_hz: int, now: float) -> None:
         """The caller's audio: past the detector, and on to the model."""
-        pcm, edges = self._uplink.take(payload, rate_hz, now)
+        uplink = self._uplink
+        pcm, edges = uplink.take(payload, rate_hz)
         secret = self._keypad.secret
         tape = self._taping.tape
         if tape is not None:
@@ -521,8 +534,8 @@ class Session:
         if secret:
             pcm = bytes(len(pcm))
         if self._voice is not None:
-            self._turns.pass_on(self._voice, pcm, secret=secret)
-        if self._uplink.voiced:
+            self._turns.pass_on(self._voice, pcm, secret=secret, greets=now < self._greets_by)
+        if uplink.voiced:
             self._last_voiced_at = self._heard_at = now
         if edges:
             self._follow(edges, now)
@@ -546,13 +559,15 @@ class Session:
                 self.end(Outcome.REFUSED)
 
     def ticked(self, now: float) -> None:
-        """Every 20 ms: is the caller's audio missing? Every second: the counters."""
+        """Every 20 ms: is the caller's audio missing? Every second: is it audio? And the counters."""
         missing = self._uplink.missing(now)
         if missing is not None:
             silence, edges, pauses = missing
             if self._voice is not None:
                 if silence:
-                    self._turns.pass_on(self._voice, silence)
+                    self._turns.pass_on(
+                        self._voice, silence, secret=self._keypad.secret, greets=False
+                    )
                 elif pauses:
                     self._turns.pause(self._voice)
             if edges:
@@ -560,6 +575,7 @@ class Session:
         self._ticks += 1
         if self._ticks % FRAMES_PER_SECOND == 0:
             self._flush_counts()
+            self._uplink.check(now)
 
     def played_out(self, now: float) -> None:
         """The reply is over at our socket."""
@@ -583,7 +599,7 @@ class Session:
         if self.held and self._voice is not None:
             self._turns.pause(self._voice)
 
-    def _follow(self, edges: list[Edge], now: float) -> None:
+    def _follow(self, edges: Sequence[Edge], now: float) -> None:
         for edge in edges:
             self._vigil.caller(edge, now - self._uplink.quiet_s)
             if edge is Edge.STARTED:
@@ -626,6 +642,10 @@ class Session:
         self._discarding_until = 0.0
         if self._leg is not None:
             self._leg.finish()
+
+    def _happened(self, event: base.ModelEvent) -> None:
+        if self._voice is not None:  # else it has been given up
+            self._model_event(event)
 
     def _model_event(self, event: base.ModelEvent) -> None:
         self._vigil.happened(event, self._clock() - self._heard_at)
@@ -750,7 +770,7 @@ class Session:
             self._life.changed(0.0)
         conversing = self._leg is not None and self._call.conversing
         self._vigil.attend(conversing, playing=bool(self._early))
-        self._moved.set()
+        self._deadline_moved()
 
     def _perform_one(self, command: Command) -> None:
         match command:

@@ -365,11 +365,11 @@ class Lives:
         if self.looks_for(call_id):
             raise NotLookedUp(call_id)
         self._under_way.add(call_id)
+        taking = self._take_up(call_id, peer, patient=within_s >= CLAIM_S)
         try:
-            async with asyncio.timeout(within_s):
-                return await self._take_up(call_id, peer, patient=within_s >= CLAIM_S)
-        except TimeoutError:
-            _log.warning("call not looked up", call=call_id, reason="it took too long")
+            return await self.store.within(within_s, taking)
+        except StoreError as error:
+            _log.warning("call not looked up", call=call_id, reason=str(error))
             raise NotLookedUp(call_id) from None
         finally:
             self._under_way.discard(call_id)
@@ -378,9 +378,8 @@ class Lives:
         """Whether there has been another call by this name; False also where the database does not say
         so in time."""
         try:
-            async with asyncio.timeout(within_s):
-                return await live.has_been(self.store, call_id)
-        except (StoreError, TimeoutError):
+            return await self.store.within(within_s, live.has_been(self.store, call_id))
+        except StoreError:
             return False
 
     def looks_for(self, call_id: str) -> bool:
@@ -393,10 +392,9 @@ class Lives:
             try:
                 if past := await self._look(call_id, peer):
                     return past
-            except StoreError as error:
+            except StoreError:
                 if not patient:
-                    _log.warning("call not looked up", call=call_id, reason=str(error))
-                    raise NotLookedUp(call_id) from error
+                    raise
                 behind = True
             if not (patient and behind):
                 return None

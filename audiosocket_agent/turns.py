@@ -20,9 +20,8 @@ from audiosocket_agent.model.base import VoiceSession
 
 class Turns:
     """Of one call. `able`: the model lets turns be marked; else they are its own to find. `careful`:
-    whether the caller's turn would cut the agent short, so that a sound must be speech beyond doubt.
-    `greets`: whether the agent is about to greet; a model that finds the turns itself would answer a
-    noise on the line in place of that, and hears silence."""
+    whether the caller's turn would cut the agent short, so that a sound must be speech beyond
+    doubt."""
 
     def __init__(
         self,
@@ -30,14 +29,12 @@ class Turns:
         endpointing: Callable[[], Endpointing],
         uplink: Uplink,
         careful: Callable[[], bool],
-        greets: Callable[[], bool],
         *,
         able: bool,
     ) -> None:
         self._make = endpointing
         self._uplink = uplink
         self._careful = careful
-        self._greets = greets
         self._local = endpointing() if able and mode is TurnMode.LOCAL else None
         self._detection = Detection(mode if able else TurnMode.SERVER)
 
@@ -46,11 +43,13 @@ class Turns:
         """Whether the turns are found here."""
         return self._local is not None
 
-    def pass_on(self, voice: VoiceSession, pcm: bytes, *, secret: bool = False) -> None:
-        """The next of the uplink's audio. `secret`: it was made silent; nothing in it begins a turn."""
+    def pass_on(self, voice: VoiceSession, pcm: bytes, *, secret: bool, greets: bool) -> None:
+        """The next of the uplink's audio. `secret`: it was made silent; nothing in it begins a turn.
+        `greets`: the agent is about to greet; a model that finds the turns itself would answer a noise
+        on the line in place of that, and hears silence."""
         uplink, local = self._uplink, self._local
         if local is None:
-            voice.send_audio(bytes(len(pcm)) if self._greets() else pcm, uplink.rate_hz)
+            voice.send_audio(bytes(len(pcm)) if greets else pcm, uplink.rate_hz)
             return
         detector = uplink.detector
         assert detector is not None

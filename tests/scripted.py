@@ -17,6 +17,14 @@ from audiosocket_agent.errors import ModelError
 from audiosocket_agent.model import base
 
 RATE_HZ = 24_000
+_OFTEN = (
+    base.Transcript,
+    base.GenerationEnded,
+    base.TurnEnded,
+    base.Interrupted,
+    base.Usage,
+    base.Resumable,
+)
 
 
 def tone(seconds: float, hertz: float = 440.0, rate_hz: int = RATE_HZ) -> bytes:
@@ -52,8 +60,17 @@ class Puppet:
         self._sink(pcm, rate_hz)
 
     def tell(self, *events: base.ModelEvent) -> None:
+        """What comes often goes past the queue where it may, as it does with Gemini."""
         for event in events:
-            self._events.put_nowait(event)
+            happened = self.setup.happened
+            if happened is not None and isinstance(event, _OFTEN) and self._events.empty():
+                happened(event)
+            else:
+                self._events.put_nowait(event)
+
+    def tell_at_once(self, event: base.ModelEvent) -> None:
+        assert self.setup.happened is not None
+        self.setup.happened(event)
 
     def turn_ends(self) -> None:
         self.tell(base.GenerationEnded(), base.TurnEnded(spoke=True))

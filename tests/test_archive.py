@@ -8,12 +8,14 @@ import subprocess
 import sys
 import uuid
 from contextlib import closing
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from audiosocket_agent import archive as archiving
 from audiosocket_agent.archive import archive
 from audiosocket_agent.call.info import CallInfo, Direction
 from audiosocket_agent.errors import StartError
@@ -27,8 +29,9 @@ from audiosocket_agent.records.rows import Call as CallRow
 from audiosocket_agent.records.rows import Row, ToolUse, Turn, Usage
 from audiosocket_agent.records.schema import VERSION_TABLE
 from audiosocket_agent.records.store import Store
-from audiosocket_agent.settings import Database, Settings
+from audiosocket_agent.settings import Database, Records, Settings
 from tests.house import PLAN, House, house
+from tests.pbx.asterisk import free_port
 from tests.scripted import Puppet, ScriptedModel, tone
 from tests.serving import EXAMPLE, HOST, environment, serving
 from tests.virtual_time import in_virtual_time
@@ -93,6 +96,25 @@ async def test_a_call_is_kept_with_what_was_said_and_how_much_of_it_was_heard() 
     assert last.cost_usd == Decimal("0.00027")
     assert last.ended_at is not None
     assert (last.ended_at - last.started_at).total_seconds() == pytest.approx(6.0, abs=0.1)
+
+
+@in_virtual_time
+async def test_what_a_model_tells_at_once_is_kept_until_it_is_gone() -> None:
+    async def talk(model: Puppet) -> None:
+        await asyncio.sleep(0.1)
+        for speaker, text in (("agent", "Good "), ("agent", "morning."), ("caller", "A price?")):
+            model.tell_at_once(base.Transcript(speaker, text))
+        model.fails()
+        await asyncio.sleep(0.01)
+        model.tell_at_once(base.Transcript("agent", "Too late."))
+
+    rows: list[Row] = []
+    async with house(ScriptedModel(talk), book=Book(rows.append, text=True)) as service:
+        async with service.call() as call:
+            await call.ended()
+        await service.is_empty()
+    turns = [(row.speaker, row.text) for row in rows if isinstance(row, Turn)]
+    assert turns == [("agent", "Good morning."), ("caller", "A price?")]
 
 
 @in_virtual_time
@@ -191,3 +213,46 @@ async def test_a_database_of_a_newer_version_is_one_line(tmp_path: Path) -> None
     with pytest.raises(StartError, match=r"^DATABASE_URL: .*9999"):
         async with archive(settings, Metrics()):
             pass
+
+
+async def test_a_second_service_that_cannot_start_loses_no_call_of_the_first(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/agent.db"
+    own = {
+        "DATABASE_URL": url,
+        "STATE_DIRECTORY": str(tmp_path),
+        "AUDIOSOCKET_PORT": str(free_port()),
+    }
+    async with serving(**own) as service, Call.connect(HOST, service.port) as call:
+        await call.agent_speaks()
+        await begun(url)
+        with pytest.raises(ExceptionGroup):
+            async with serving(**own):
+                pytest.fail("it has started")
+        async with Store(url) as store:
+            [row] = await listing.calls(store)
+        assert row.outcome is None
+        assert call.end is None
+
+
+async def test_a_disk_that_fails_ends_no_retention_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = asyncio.Event()
+
+    def fail_once(directory: Path, before: date) -> tuple[int, dict[str, str]]:
+        monkeypatch.setattr(archiving, "sweep_days", sweep_days)
+        raise OSError("input/output error")
+
+    def sweep_days(directory: Path, before: date) -> tuple[int, dict[str, str]]:
+        loop.call_soon_threadsafe(again.set)
+        return 0, {}
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(archiving, "sweep_days", fail_once)
+    monkeypatch.setattr(archiving, "AFTER_FAULT_SECONDS", 0.0)
+    url = Database.model_validate({"url": f"sqlite:///{tmp_path / 'agent.db'}"})
+    async with archive(Settings(database=url, records=Records(days=1)), Metrics()):
+        async with asyncio.timeout(10.0):
+            await again.wait()

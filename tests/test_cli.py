@@ -343,6 +343,24 @@ async def test_a_bound_on_cost_needs_prices(nowhere: dict[str, str]) -> None:
     assert (await run("config", "check", "--config", str(EXAMPLE), **bounded)).code == 0
 
 
+@pytest.mark.parametrize(
+    ("settings", "mistake"),
+    [
+        ({"DATABASE_URL": "mysql://u:p@db/calls"}, "DATABASE_URL should be sqlite:///"),
+        ({"RECORDS_PRICES": "/nowhere.toml"}, "/nowhere.toml: cannot be read: "),
+        ({"SMS_URL": "https://[sms/Messages.json"}, "SMS_URL should be https://HOST/"),
+    ],
+)
+async def test_what_the_service_would_not_start_with_is_told_beforehand(
+    nowhere: dict[str, str], settings: dict[str, str], mistake: str
+) -> None:
+    for command in (("config", "check"), ("serve",)):
+        done = await run(*command, "--config", str(EXAMPLE), **nowhere, **settings)
+        assert (done.code, done.out) == (3, "")
+        [line] = done.err.splitlines()
+        assert line.startswith(mistake)
+
+
 @pytest.fixture
 async def manager() -> AsyncIterator[Manager]:
     async with Manager().running() as manager:

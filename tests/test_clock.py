@@ -25,10 +25,12 @@ class Beat:
         self.ticks: list[float] = []
         self.then: Callable[[], None] = lambda: None
 
-    def tick(self, now: float) -> None:
-        self.ticks.append(now)
-        self.due += self.every
-        self.then()
+    def tick(self, now: float) -> float:
+        if self.due <= now + 0.001:
+            self.ticks.append(now)
+            self.due += self.every
+            self.then()
+        return self.due
 
 
 class Watch:
@@ -180,8 +182,9 @@ class Call:
     def due(self) -> float:
         return self.pacer.due
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> float:
         self.frames += self.pacer.take(now)
+        return self.pacer.due
 
 
 @in_virtual_time
@@ -233,3 +236,30 @@ def test_what_came_in_while_the_machine_stood_still_is_read_before_a_wait_is_ove
         return order
 
     assert uvloop.run(wait()) == ["answered", "silent"]
+
+
+@in_virtual_time
+async def test_who_knows_the_time_does_not_wait_for_the_timer() -> None:
+    ticker, beats = Ticker(Watch()), [Beat(0.010), Beat(0.015)]
+    for beat in beats:
+        ticker.add(beat)
+    assert ticker.due == 0.010
+    ticker.run(0.010)  # a loop so busy that its timers are late
+    assert [beat.ticks for beat in beats] == [[0.010], []]
+    assert ticker.due == 0.015
+    await asyncio.sleep(0.0995)
+    for beat, first in zip(beats, (0.010, 0.015), strict=True):
+        expected = [first + n * beat.every for n in range(5)]
+        assert beat.ticks == pytest.approx(expected, abs=0.001)  # none twice, none left out
+
+
+@in_virtual_time
+async def test_who_asks_from_inside_a_tick_finds_nothing_to_do() -> None:
+    ticker, beats = Ticker(Watch()), [Beat(0.0), Beat(0.0)]
+    found: list[float] = []
+    for beat in beats:
+        beat.then = lambda: found.append(ticker.due)
+        ticker.add(beat)
+    ticker.run(0.0)
+    assert [beat.ticks for beat in beats] == [[0.0], [0.0]]
+    assert found == [math.inf, math.inf]

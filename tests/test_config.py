@@ -149,6 +149,23 @@ def test_the_state_directory_is_systemds_or_the_users_own(monkeypatch: pytest.Mo
     assert config.state_directory() == Path("/var/lib/audiosocket-agent")
 
 
+def test_by_hand_an_instance_has_what_systemd_has_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path
+) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr(config, "INSTALLED_STATE", tmp_path)
+    for name in ("2/journal", "3"):
+        (tmp_path / name).mkdir(parents=True)
+    second = load(file, {"INSTANCE": "2"}).settings
+    assert config.database_url(second) == f"sqlite:///{tmp_path}/2/agent.db"
+    assert config.journal_directories(second) == [tmp_path / "2/journal"]  # records of its own
+    alone = load(file, {"DATABASE_URL": "postgresql://u:p@db/calls"}).settings
+    assert config.journal_directories(alone) == [tmp_path / "journal", tmp_path / "2/journal"]
+    assert config.recordings_directories(second) == [
+        tmp_path / number / "recordings" for number in ("2", "", "3")
+    ]
+
+
 # -- the key ---------------------------------------------------------------------------------------
 
 
@@ -182,6 +199,11 @@ def test_a_key_is_best_a_credential(file: Path, credentials: Path, name: str) ->
     assert loaded.origins == {"GEMINI_API_KEY": f"credential {name}"}
 
 
+def test_an_editors_copy_beside_a_credential_is_none(file: Path, credentials: Path) -> None:
+    (credentials / "gemini_api_key~").write_text("old")
+    assert load(file, {"CREDENTIALS_DIRECTORY": str(credentials)}).settings.gemini.api_key is None
+
+
 def test_an_empty_credential_is_none(file: Path, credentials: Path) -> None:
     (credentials / "gemini-api-key").write_text("\n")
     assert load(file, {"CREDENTIALS_DIRECTORY": str(credentials)}) == Loaded(Settings(), {})
@@ -211,6 +233,8 @@ def test_the_key_is_never_shown(file: Path) -> None:
     ]
     assert not [text for text in shown if KEY in text]
     assert 'api_key = "********"  # environment' in config.as_toml(loaded)
+    file.write_text(config.as_toml(loaded))
+    assert load(file, {}).settings.gemini.api_key is None
     assert config.as_dict(loaded)["GEMINI_API_KEY"] == {
         "value": "********",
         "origin": "environment",
@@ -336,6 +360,12 @@ def test_values_that_do_not_fit_each_other_are_one_line(
 def test_a_mistake_in_the_file_is_one_line(file: Path, toml: str, said: str) -> None:
     file.write_text(toml)
     assert mistakes(file) == [f"agent.toml: {said}"]
+
+
+@pytest.mark.parametrize("host", ["erp.example.com:8443", "https://erp.example.com", "-", "*"])
+def test_a_host_is_nothing_but_its_name(file: Path, host: str) -> None:
+    [said] = mistakes(file, TOOLS_HOSTS=f"api.example.com *.example.org ::1 {host}")
+    assert f"TOOLS_HOSTS {host!r} is no host" in said
 
 
 def test_every_mistake_is_told(file: Path) -> None:

@@ -302,9 +302,11 @@ async def test_nobody_is_passed_on_to_a_target_that_the_agent_does_not_have(path
 @in_virtual_time
 async def test_a_call_that_is_expected_is_greeted_at_once(path: Path) -> None:
     model = ScriptedModel(greet, connect_seconds=0.7)
-    async with house(model, sees=("caller", "ORDER")) as service, controlled(service, path):
+    sees = ("caller", "ORDER", "NAME")
+    async with house(model, sees=sees) as service, controlled(service, path):
         coming = {"do": "expect", "id": str(CALL), "agent": "receptionist", "caller": "5550199"}
-        assert await ask(path, {**coming, "variables": {"ORDER": "4711"}, "ring_s": 40}) == {
+        known = {"ORDER": "4711", "NAME": "র\u200d্যাব"}  # as Bengali is written
+        assert await ask(path, {**coming, "variables": known, "ring_s": 40}) == {
             "status": "OK",
             "address": f"{HOST}:{service.port}",
         }
@@ -313,7 +315,7 @@ async def test_a_call_that_is_expected_is_greeted_at_once(path: Path) -> None:
         async with service.call(uuid=CALL) as call:
             assert await call.agent_speaks() <= 2 * FRAME
         told = model.puppet.setup.instructions
-        assert json.loads(told[told.index("{") :]) == {"caller": "5550199", "ORDER": "4711"}
+        assert json.loads(told[told.index("{") :]) == {"caller": "5550199", **known}
 
 
 @in_virtual_time

@@ -307,6 +307,7 @@ async def test_an_agent_that_cannot_be_used(patient: Patient) -> None:
         ("agents", "failed"),
         ("agents", "failed"),
     ]
+    assert all("agents check" in finding.cure for finding in findings[1:])  # `config` reads none
     assert doctor.exit_code(findings) == 3
 
 

@@ -88,7 +88,8 @@ def test_what_cannot_be_is_told_in_a_line(environment: dict[str, str], mistake: 
 async def test_status_all_has_a_line_for_each_and_names_those_that_do_not_answer(
     host: Path,
 ) -> None:
-    own = {"RUNTIME_DIRECTORY": str(host / "run" / "1"), "STATE_DIRECTORY": str(host)}
+    above = str(host / "run")
+    own = {"RUNTIME_DIRECTORY": f"{above}/1", "STATE_DIRECTORY": str(host)}
     status = ("status", "--all", "--config", str(EXAMPLE))
     none = await run(*status, **own)
     assert (none.code, none.out) == (1, "")
@@ -105,6 +106,12 @@ async def test_status_all_has_a_line_for_each_and_names_those_that_do_not_answer
             ["all", "2", "of", "2", "1"],
         ]
         assert (lines[1][-1], lines[2][-1]) == (str(one.port), str(two.port))
+
+        alone = await run(
+            "calls", "list", "--config", str(EXAMPLE), **own | {"RUNTIME_DIRECTORY": above}
+        )
+        assert (alone.code, alone.out) == (1, "")
+        assert f"there is no {above}/control.sock, but of instances 1, 2; INSTANCE=1" in alone.err
 
         one.signal(signal.SIGKILL)
         await one.exit_code()

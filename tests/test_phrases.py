@@ -123,6 +123,7 @@ async def test_it_is_spoken_once_by_the_agents_voice_and_outlives_the_process(
             assert sounds.filler("") == TONE  # nobody waits for it
             await until(has_filler(sounds))
             spoken = sounds.filler("")
+            await until(lambda: files(state))  # heard first, written after it
         assert spoken is not None
         assert spoken.rate_hz == 24_000
         assert 0.35 <= spoken.seconds <= 0.45  # of 0.65 s of audio

@@ -377,7 +377,7 @@ async def test_a_recording_is_in_the_records_and_gone_when_its_call_is_forgotten
         assert (recording.path, recording.consent) == (str(file), "dialplan")
         assert recording.bytes == file.stat().st_size
         assert file.stat().st_mode & 0o777 == 0o600
-        erased = await erase.forget_call(store, config.journal_directory(), str(CALL))
+        erased = await erase.forget_call(store, config.journal_directory(Settings()), str(CALL))
         assert (erased.calls, erased.recordings) == (1, 1)
     assert not files(kept)
 

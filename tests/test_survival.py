@@ -553,6 +553,21 @@ async def test_a_call_whose_caller_was_not_greeted_yet_is_greeted(
             )
 
 
+async def test_a_call_that_began_later_than_now_by_a_clock_that_was_set_back_takes_no_time_at_least(
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    row = left(began_at=datetime.now(UTC) + timedelta(hours=1))
+    async with successor(database, tmp_path, row) as s:
+        assert (await s.next())["AGENT_NEXT"] == "again"
+        async with s.house.call(uuid=CALL) as call:
+            await call.agent_speaks()
+        ended = await s.ended()
+        assert ended.ended_at is not None
+        assert ended.ended_at >= ended.started_at
+        assert s.house.metric("call_duration_seconds_sum") >= 0
+
+
 async def test_a_handle_that_is_too_old_is_left_and_all_is_told(
     database: Database,  # noqa: F811
     tmp_path: Path,

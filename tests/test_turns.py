@@ -183,6 +183,26 @@ async def test_a_secret_that_is_said_aloud_is_no_turn() -> None:
         assert turns(model) == []
 
 
+@in_virtual_time
+async def test_nor_is_it_where_a_key_is_pressed_in_mid_word() -> None:
+    async def asks(model: Puppet) -> None:
+        await greets(model)
+        model.tell(base.ToolCall("1", "collect_digits", {"max": 4, "secret": True}))
+
+    model = Marked(asks)
+    async with (
+        house(model, tools=[COLLECT_DIGITS], turn_mode=LOCAL) as service,
+        service.call() as call,
+    ):
+        await call.passes(1.0)
+        second = RATE_HZ * SAMPLE_BYTES
+        for digit, at in (("1", 0), ("2", second)):
+            call.say(UTTERANCE[at : at + second])
+            call.press(digit)  # no audio comes while it is held
+        await call.passes(5.0)
+        assert turns(model) == []
+
+
 # -- who finds them ------------------------------------------------------------------------------
 
 

@@ -234,15 +234,17 @@ def test_any_split_of_any_bytes_gives_the_same_messages_and_the_same_mistake(
     assert read(_cut(stream, cuts)) == read([stream])
 
 
-def test_a_message_of_audio_that_comes_alone_is_known_for_one() -> None:
+def test_messages_of_audio_like_the_last_are_known_for_them() -> None:
     frame = b"\x10\x01\x40" + bytes(320)
     decoder = wire.Decoder()
-    assert not decoder.is_frame(frame)  # the UUID comes first
-    list(decoder.feed(ID))
-    assert decoder.is_frame(frame)
+    assert not decoder.usual(frame)  # the UUID comes first
+    list(decoder.feed(ID + frame))
+    assert decoder.usual(frame) == 1
+    assert decoder.usual(frame * 3) == 3
     for other in (
-        frame + frame,
+        frame + b"\x12" + frame[1:],
         frame[:-1],
+        frame * 2 + frame[:3],
         frame[:3],
         b"",
         b"\x10\x00\x00",
@@ -250,14 +252,17 @@ def test_a_message_of_audio_that_comes_alone_is_known_for_one() -> None:
         b"\x03\x00\x02" + bytes(2),
         b"\x10\x5a\x02" + bytes(23_042),
     ):
-        assert not decoder.is_frame(other)
+        assert not decoder.usual(other)
     list(decoder.feed(frame[:7]))
-    assert not decoder.is_frame(frame)  # it goes on with another
+    assert not decoder.usual(frame)  # it goes on with another
+    assert list(decoder.feed(frame[7:] + frame)) == [Audio(0x10, bytes(320))] * 2
+    assert decoder.usual(frame) == 1
 
 
 @given(_AUDIO)
 def test_what_is_known_for_one_is_one(said: Audio) -> None:
     decoder, data = wire.Decoder(), written(said)
-    list(decoder.feed(ID))
-    assert decoder.is_frame(data)
+    list(decoder.feed(ID + data))
+    assert decoder.usual(data * 2) == 2
+    assert decoder.usual_bytes == len(data)
     assert list(decoder.feed(data)) == [Audio(data[0], data[wire.HEADER_BYTES :])]

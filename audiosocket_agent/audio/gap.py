@@ -31,7 +31,7 @@ class GapFiller:
         self._ended = False
 
     def received(self, now: float, duration_s: float) -> None:
-        """The caller's audio came, `duration_s` long."""
+        """So much of the caller's audio has come since this was last said, the last of it now."""
         until = self._heard_until
         reached = now if until is None else until + duration_s
         if reached < now:

@@ -30,8 +30,11 @@ class Pacer:
 
     def __init__(self, now: float) -> None:
         self.due = now
+        self.late = 0
+        """Times it was asked 20 ms after its time, or later."""
         self.skipped_seconds = 0.0
-        self._borrowed = 0.0
+        self.borrowed = 0.0
+        """Seconds that replies have left too early by, and are to be given back."""
 
     def take(self, now: float) -> int:
         """How many frames to send now: 0 before the time, 1 as a rule, up to 4 to catch up."""
@@ -41,6 +44,7 @@ class Pacer:
                 return 0
             self.due += FRAME_SECONDS
             return 1
+        self.late += 1
         owed = 1 + int(late / FRAME_SECONDS)
         self.due += owed * FRAME_SECONDS
         if late <= CATCH_UP_SECONDS:
@@ -51,11 +55,14 @@ class Pacer:
     def take_early(self, now: float) -> bool:
         """Whether a reply's first frame may leave now, ahead of the schedule; the clock then starts
         here. False where replies have followed each other without a silence between them: what is
-        borrowed stays under two frames, well inside a phone's jitter buffer."""
+        borrowed stays under two frames, well inside a phone's jitter buffer. The frame before may have
+        left `EARLY_SECONDS` too early itself: one reply in twenty comes within a millisecond of it."""
         ahead = self.due - now
-        if not 0 < ahead <= FRAME_SECONDS or self._borrowed + ahead > _MAX_BORROWED_SECONDS:
+        if not 0 < ahead <= FRAME_SECONDS + EARLY_SECONDS:
             return False
-        self._borrowed += ahead
+        if self.borrowed + ahead > _MAX_BORROWED_SECONDS:
+            return False
+        self.borrowed += ahead
         self.due = now + FRAME_SECONDS
         return True
 
@@ -63,9 +70,9 @@ class Pacer:
     def slot(self) -> float:
         """When the last frame given would have left if none ever left early: a phone plays frames end
         to end, so this is how it hears them."""
-        return self.due - FRAME_SECONDS + self._borrowed
+        return self.due - FRAME_SECONDS + self.borrowed
 
     def give_back(self) -> None:
         """Return what was borrowed, by one longer interval. To be called in silence."""
-        self.due += self._borrowed
-        self._borrowed = 0.0
+        self.due += self.borrowed
+        self.borrowed = 0.0

@@ -32,18 +32,18 @@ class Resampler:
     def feed(self, pcm: bytes) -> bytes:
         """Convert the next chunk, whole samples of any number. Multiples of 10 ms come out whole;
         of others up to 10 ms stay inside until the next chunk or `flush`."""
-        data = np.concatenate((self._history, np.frombuffer(pcm, "<i2").astype(np.float32)))
+        data = np.concatenate((self._history, np.frombuffer(pcm, "<i2")))  # float32
         rows, block = len(self._matrix), self._block
         blocks = (len(data) - rows) // block + 1
         if blocks <= 0:
             self._history = data
             return b""
-        windows = np.lib.stride_tricks.as_strided(
-            data, (blocks, rows), (block * data.itemsize, data.itemsize), writeable=False
-        )
+        step = data.itemsize
+        windows = np.ndarray((blocks, rows), data.dtype, data, 0, (block * step, step))
         self._history = data[blocks * block :].copy()
-        out = np.rint(windows @ self._matrix)
-        return bytes(np.clip(out, -32768, 32767).astype("<i2").tobytes())
+        out = np.matmul(windows, self._matrix)
+        np.clip(np.rint(out, out), -32768, 32767, out=out)
+        return bytes(out.astype("<i2").tobytes())
 
     def flush(self) -> bytes:
         """Return what the filter still holds of the stream, and forget it."""

@@ -5,7 +5,7 @@ Asterisk can be told to send others, which become 16 kHz. Runs the speech detect
 stands silence in for what is missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from audiosocket_agent.audio import SAMPLE_BYTES, frame_bytes
 from audiosocket_agent.audio.cadence import Cadence
@@ -31,15 +31,17 @@ class Uplink:
         self._wanted_hz = model_rate_hz
         self._cadence = Cadence()
         self._gap = GapFiller(fill_s=gap_fill_s)
-        self._from_hz = 0
+        self._from_hz = self._bytes_per_s = 0
+        self._messages = self._bytes = 0  # at the present rate
+        self._noticed = self._filled_to = 0  # of the bytes, by a tick; by the gap filler
+        self._noticed_at = 0.0
+        self._checked = (0, 0)  # messages and bytes
+        self._before_s = 0.0  # of audio at other rates, not checked yet
         self._resampler: Resampler | None = None
         self.detector: SpeechDetector | None = None
-        self.rate_hz = 0  # of what `take` and `fill` return
-
-    @property
-    def voiced(self) -> bool:
-        """Whether the last frame was speech."""
-        return self.detector is not None and self.detector.speaking and not self.detector.quiet_ms
+        self.rate_hz = 0  # of what `take` and `missing` return
+        self.voiced = False
+        """Whether what was last taken was speech."""
 
     @property
     def sounding(self) -> bool:
@@ -58,37 +60,64 @@ class Uplink:
         if self.detector is not None:
             self.detector.rearm()
 
-    def take(self, payload: bytes, rate_hz: int, now: float) -> tuple[bytes, list[Edge]]:
-        """Pass on the caller's next audio; returns it for the model, and the edges found in it.
-        Raises PeerError where it is not what its rate says."""
+    def take(self, payload: bytes, rate_hz: int) -> tuple[bytes, Sequence[Edge]]:
+        """Pass on the caller's next audio; returns it for the model, and the edges found in it."""
         if rate_hz != self._from_hz:
-            self._adopt(rate_hz)
-        duration_s = len(payload) / (rate_hz * SAMPLE_BYTES)
-        self._cadence.received(now, len(payload), duration_s)
-        self._gap.received(now, duration_s)
-        assert self.detector is not None
-        if self._resampler is None:
-            return payload, self.detector.feed(payload)
-        pcm = self._resampler.feed(payload)
+            ended = self._adopt(rate_hz)
+            pcm, edges = self.take(payload, rate_hz)
+            return pcm, (*ended, *edges)
+        self._messages += 1
+        self._bytes += len(payload)
+        pcm = payload if self._resampler is None else self._resampler.feed(payload)
+        detector = self.detector
+        assert detector is not None
         # where it can be, speech is found before it is converted: the same in fewer bytes
-        return pcm, self.detector.feed(payload if rate_hz in RATES_HZ else pcm)
+        edges = detector.feed(payload if self._native else pcm)
+        self.voiced = detector.voiced
+        return pcm, edges
 
-    def missing(self, now: float) -> tuple[bytes, list[Edge], bool] | None:
+    def missing(self, now: float) -> tuple[bytes, Sequence[Edge], bool] | None:
         """To be asked every 20 ms: silence to send in place of what did not come (or nothing), the
         edges in it, and whether the model is to be told that the audio pauses. None, as a rule:
         nothing is missing."""
+        if self._noticed != self._bytes:
+            self._noticed, self._noticed_at = self._bytes, now
+            return None
+        if self._filled_to != self._noticed:
+            came_s = (self._noticed - self._filled_to) / self._bytes_per_s
+            self._gap.received(self._noticed_at, came_s)
+            self._filled_to = self._noticed
         gap = self._gap.poll(now)
         if gap is Gap.NONE:
             return None
-        if gap is not Gap.FILL or self.detector is None:
-            return b"", [], gap is Gap.END
-        edges = self.detector.feed(bytes(frame_bytes(self._detector_hz)))
+        detector = self.detector
+        assert detector is not None  # there is no gap before the first audio
+        if gap is Gap.END:  # perhaps before the silence was long enough to be found
+            return b"", detector.pause(), True
+        edges = detector.feed(bytes(frame_bytes(self._detector_hz)))
         return bytes(frame_bytes(self.rate_hz)), edges, False
 
-    def _adopt(self, rate_hz: int) -> None:
+    def check(self, now: float) -> None:
+        """To be asked every second. Raises PeerError where the audio is not what its rate says."""
+        if self._from_hz:
+            messages, size = self._checked
+            self._checked = self._messages, self._bytes
+            messages, size = self._messages - messages, self._bytes - size
+            before_s, self._before_s = self._before_s, 0.0
+            self._cadence.received(now, messages, size, before_s + size / self._bytes_per_s)
+
+    def _adopt(self, rate_hz: int) -> Sequence[Edge]:
+        """Returns the end of an utterance: the next detector knows nothing of it."""
+        ended = () if self.detector is None else self.detector.pause()
+        if self._from_hz:
+            self._before_s += (self._bytes - self._checked[1]) / self._bytes_per_s
         self._from_hz = rate_hz
-        native = rate_hz in RATES_HZ
-        self.rate_hz = self._wanted_hz or (rate_hz if native else WIDEBAND_HZ)
+        self._bytes_per_s = rate_hz * SAMPLE_BYTES
+        self._messages = self._bytes = self._noticed = self._filled_to = 0
+        self._checked = (0, 0)
+        self._native = rate_hz in RATES_HZ
+        self.rate_hz = self._wanted_hz or (rate_hz if self._native else WIDEBAND_HZ)
         self._resampler = Resampler(rate_hz, self.rate_hz) if rate_hz != self.rate_hz else None
-        self._detector_hz = rate_hz if native else self.rate_hz
+        self._detector_hz = rate_hz if self._native else self.rate_hz
         self.detector = self._make_detector(self._detector_hz)
+        return ended

@@ -78,6 +78,8 @@ class SpeechDetector:
         self._voiced = 0  # voiced frames of this utterance
         self._quiet = 0  # frames since the last voiced one
         self.speaking = False
+        self.voiced = False
+        """The last frame was part of speech."""
 
     @property
     def quiet_ms(self) -> int:
@@ -95,46 +97,58 @@ class SpeechDetector:
         """So much of it makes SUSTAINED."""
         return self._sustain * FRAME_MS
 
-    def feed(self, pcm: bytes) -> list[Edge]:
+    def feed(self, pcm: bytes) -> Sequence[Edge]:
         """Take the next audio, of any length, and return the edges found in it, in order."""
-        size = self._frame_bytes
-        if len(pcm) == size and not self._rest:  # as a PBX sends it
-            edge = self._frame(pcm)
-            return [edge] if edge else []
-        data = self._rest + pcm
-        whole = len(data) - len(data) % size
-        self._rest = data[whole:]
-        edges = [self._frame(data[at : at + size]) for at in range(0, whole, size)]
-        return [edge for edge in edges if edge]
+        if len(pcm) != self._frame_bytes or self._rest:
+            return self._feed_by_frames(pcm)
+        silent = pcm == self._silence_frame
+        speech = self._vad.is_speech(
+            next(self._hiss) if silent else pcm, self._rate_hz, self._frame_samples
+        )
+        voiced = speech and not silent and self._loud(pcm)
+        self._window.append(voiced)
+        if voiced:
+            return self._after_voiced()
+        self._quiet += 1
+        self.voiced = False
+        if self.speaking and self._quiet >= self._silence:
+            self.speaking = False
+            self._window.clear()
+            return (Edge.ENDED,)
+        return ()
 
     def rearm(self) -> None:
         """Forget the utterance: speech that goes on is a new onset. To be called when a reply
         begins, so that a caller who has not yet fallen silent can interrupt it."""
-        self.speaking = False
+        self.speaking = self.voiced = False
         self._window.clear()
 
-    def _frame(self, frame: bytes) -> Edge | None:
-        silent = frame == self._silence_frame
-        speech = self._vad.is_speech(
-            next(self._hiss) if silent else frame, self._rate_hz, self._frame_samples
-        )
-        voiced = speech and not silent and self._loud(frame)
-        self._window.append(voiced)
-        self._quiet = 0 if voiced else self._quiet + 1
-        if not self.speaking:
-            if voiced and sum(self._window) >= self._start:
-                self.speaking = True
-                self._voiced = self._start
-                return Edge.STARTED
-            return None
-        if voiced:
+    def pause(self) -> Sequence[Edge]:
+        """No more audio comes for now: an utterance under way is over."""
+        was_speaking = self.speaking
+        self.rearm()
+        return (Edge.ENDED,) if was_speaking else ()
+
+    def _feed_by_frames(self, pcm: bytes) -> Sequence[Edge]:
+        """Not as a PBX sends it."""
+        data, size = self._rest + pcm, self._frame_bytes
+        whole = len(data) - len(data) % size
+        self._rest = b""
+        edges = [edge for at in range(0, whole, size) for edge in self.feed(data[at : at + size])]
+        self._rest = data[whole:]
+        return edges
+
+    def _after_voiced(self) -> Sequence[Edge]:
+        self._quiet = 0
+        if self.speaking:
+            self.voiced = True
             self._voiced += 1
-            return Edge.SUSTAINED if self._voiced == self._sustain else None
-        if self._quiet >= self._silence:
-            self.speaking = False
-            self._window.clear()
-            return Edge.ENDED
-        return None
+            return (Edge.SUSTAINED,) if self._voiced == self._sustain else ()
+        if sum(self._window) >= self._start:
+            self.speaking = self.voiced = True
+            self._voiced = self._start
+            return (Edge.STARTED,)
+        return ()
 
     def _loud(self, frame: bytes) -> bool:
         samples = np.frombuffer(frame, _S16LE).astype(np.float32)

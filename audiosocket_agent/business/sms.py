@@ -22,6 +22,19 @@ _NATIONAL_DIGITS: Final = 10
 """A number of more digits that begins with the country's has it already."""
 
 
+def check_url(url: str) -> None:
+    """Raises ConfigError for a URL that is none, or that would carry messages and password in the open.
+    It is not repeated: there may be a password in it."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:  # brackets of no address, a port that is none
+        host = ""
+    at_home = bool(host) and parts.scheme == "http" and is_loopback(host)
+    if not host or parts.username or (parts.scheme != "https" and not at_home):
+        raise ConfigError("SMS_URL should be https://HOST/..., without a user")
+
+
 class SmsGateway:
     """Sends text messages. Raises ConfigError for a URL that would carry them, or the password, in the
     open.
@@ -42,12 +55,7 @@ class SmsGateway:
         country: str = "",
         others: Iterable[str] = (),
     ) -> None:
-        parts = urlsplit(url)
-        at_home = parts.scheme == "http" and is_loopback(parts.hostname or "")
-        if not parts.hostname or parts.username or (parts.scheme != "https" and not at_home):
-            raise ConfigError(
-                "the URL of the SMS gateway should be https://HOST/..., without a user"
-            )
+        check_url(url)
         self._client = client
         self._url = url
         self._sender = sender

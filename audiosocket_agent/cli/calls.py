@@ -14,6 +14,7 @@ from audiosocket_agent import config
 from audiosocket_agent.cli import records, text
 from audiosocket_agent.cli.options import AsJson, ConfigFile, Limit
 from audiosocket_agent.control.client import ControlError, ask
+from audiosocket_agent.settings import Settings
 
 CallId = Annotated[
     str, typer.Argument(metavar="CALL", help="Its UUID, or how it begins: 4 characters or more.")
@@ -123,7 +124,18 @@ def transfer(
 
 
 def _socket(file: Path | None) -> Path:
-    return config.control_socket(config.load_beside_the_service(file).settings)
+    return socket_of(config.load_beside_the_service(file).settings)
+
+
+def socket_of(settings: Settings) -> Path:
+    """Where the service is asked that is meant. Raises ControlError where none is, among several."""
+    own, there = config.control_socket(settings), config.control_sockets(settings)
+    if there and own not in there.values():
+        raise ControlError(
+            f"no service is running here: there is no {own}, but of instances {', '.join(there)}; "
+            f"INSTANCE={min(there, key=int)} audiosocket-agent ... asks one, status --all every one"
+        )
+    return own
 
 
 def _ask(path: Path, **request: Any) -> dict[str, Any]:

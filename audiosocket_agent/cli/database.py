@@ -24,8 +24,14 @@ async def records(file: Path | None) -> AsyncIterator["Store"]:
     """The database that the settings name. Raises ConfigError, StoreError."""
     from audiosocket_agent.records.store import Store
 
-    async with Store(config.database_url(config.load_beside_the_service(file).settings)) as store:
+    settings = config.load_beside_the_service(file).settings
+    async with Store(config.database_url(settings)) as store:
         if store.place.file is not None and not store.place.file.exists():
+            if not config.shares_database(settings) and config.is_installed_for_others():
+                raise NothingThere(
+                    f"{config.INSTALLED_STATE}: permission denied; run this as root or as the "
+                    "service's user"
+                )
             raise NothingThere(
                 f"there are no records yet, at {store.place.name}: the service makes them when it "
                 "starts, or `audiosocket-agent db upgrade` does"

@@ -13,6 +13,7 @@ import typer
 from audiosocket_agent import config
 from audiosocket_agent.addresses import joined, split
 from audiosocket_agent.call.info import VARIABLE
+from audiosocket_agent.cli.calls import socket_of
 from audiosocket_agent.cli.options import AsJson, ConfigFile
 from audiosocket_agent.errors import ConfigError, StartError
 from audiosocket_agent.settings import Settings
@@ -97,12 +98,11 @@ async def _dial(
     from audiosocket_agent.control.client import ask
     from audiosocket_agent.outbound import Announcement, place
 
-    path = config.control_socket(settings)
     call_id = str(order.call_id)
 
     async def announce() -> "Announcement":
         answer = await ask(
-            path,
+            socket_of(settings),
             {
                 "do": "expect",
                 "id": call_id,
@@ -116,7 +116,7 @@ async def _dial(
         return Announcement(answer["status"], answer["address"], _fastagi(settings, answer))
 
     async def withdraw() -> None:
-        await ask(path, {"do": "withdraw", "id": call_id})
+        await ask(config.control_socket(settings), {"do": "withdraw", "id": call_id})
 
     return await place(
         order,

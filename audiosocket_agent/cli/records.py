@@ -4,6 +4,7 @@ import asyncio
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -147,9 +148,10 @@ async def _forget(
     from audiosocket_agent.records.sweep import sweep
 
     settings = config.load_beside_the_service(file).settings
-    journal = config.journal_directory()
-    async with records(file) as store:
-        await erase.replay(store, journal)
+    journal, *others = config.journal_directories(settings)
+    async with records(file) as store, AsyncExitStack() as replayed:
+        for each in (journal, *others):
+            await erase.replay(store, each)
         call_id = await _call_id(store, call) if call else ""
         if ask_first:
             numbers = await erase.spellings(store, caller) if caller else []
@@ -162,14 +164,16 @@ async def _forget(
             for each in await _calls_up(settings)
             if call_id == each["id"] or (caller is not None and _same(caller, each["caller"]))
         ]
+        for each in others:
+            await replayed.enter_async_context(erase.replayed(store, each))
         if call_id:
             erased = await erase.forget_call(store, journal, call_id)
         else:
             erased = await erase.forget_caller(store, journal, caller or "")
-    recordings = config.recordings_directory(settings)
-    swept, stuck = await asyncio.to_thread(sweep, recordings, set(erased.ids))
-    erased.recordings += swept
-    erased.stuck |= stuck
+    for recordings in config.recordings_directories(settings):
+        swept, stuck = await asyncio.to_thread(sweep, recordings, set(erased.ids))
+        erased.recordings += swept
+        erased.stuck |= stuck
     erased.up[:] = dict.fromkeys([*erased.up, *up])
     deleted = erased.calls + erased.tickets + erased.callbacks + erased.recordings
     if not (deleted or erased.stuck or erased.up):
@@ -197,10 +201,10 @@ async def _call_id(store: "Store", call: str) -> str:
 
 
 async def _calls_up(settings: Settings) -> Sequence[dict[str, str]]:
-    """Calls of the service that runs here, if one does: those that ring are in no record yet."""
-    socket = config.control_socket(settings)
-    try:
-        calls: Sequence[dict[str, str]] = (await ask(socket, {"do": "list"}))["calls"]
-    except ControlError:
-        return ()
+    """Calls of the services that run here: those that ring are in no record yet."""
+    calls: list[dict[str, str]] = []
+    sockets = config.control_sockets(settings).values()
+    for socket in dict.fromkeys([config.control_socket(settings), *sockets]):
+        with suppress(ControlError):  # it does not run
+            calls += (await ask(socket, {"do": "list"}))["calls"]
     return calls

@@ -38,10 +38,18 @@ def version() -> None:
 
 def config_check(file: ConfigFile = None) -> None:
     """Say whether the settings can be used."""
+    from audiosocket_agent.business.sms import check_url
+    from audiosocket_agent.records.costs import Prices
+    from audiosocket_agent.records.place import Place
     from audiosocket_agent.roster import check_bounds
 
     loaded = config.load_beside_the_service(file)
-    check_bounds(loaded.settings)
+    settings = loaded.settings
+    check_bounds(settings)
+    Place.of(config.database_url(settings))
+    Prices.load(settings.records.prices)
+    if settings.sms.url:
+        check_url(settings.sms.url)
     typer.echo(f"ok: {len(loaded.origins)} settings given, model {loaded.settings.model}")
 
 

@@ -19,6 +19,7 @@ from audiosocket_agent.call.info import (
     Direction,
 )
 from audiosocket_agent.clock import monotonic
+from audiosocket_agent.heartbeat import resident_bytes
 from audiosocket_agent.server import Server
 from audiosocket_agent.session import Session
 
@@ -95,7 +96,7 @@ class Operator:
             "calls": server.calls,
             "max_calls": server.max_calls,
             "agents": sorted(server.plans),
-            "memory_mib": round(_resident_bytes() / _MIB, 1),
+            "memory_mib": round(resident_bytes() / _MIB, 1),
             "cpu_s": round(time.process_time(), 2),
             **self._facts,
         }
@@ -234,10 +235,15 @@ def _text(request: Request, name: str, default: object = None) -> str:
     return _bounded(name, value)
 
 
+_JOINERS: Final = dict.fromkeys((0x200C, 0x200D))
+"""Parts of words in Hindi and Bengali, as of a customer's name."""
+
+
 def _bounded(name: str, value: str) -> str:
     if len(value) > MAX_VARIABLE_CHARS:
         raise Refused(f"{name} has more than {MAX_VARIABLE_CHARS} characters")
-    if not value.isprintable():  # half a surrogate pair, too, which no log could take
+    bare = value.translate(_JOINERS)
+    if not bare.isprintable():  # half a surrogate pair, too, which no log could take
         raise Refused(f"{name} has characters that cannot be shown: {_shown(value)}")
     return value
 
@@ -288,11 +294,6 @@ def _names(mapping: Mapping[str, object]) -> str:
 
 
 # -- this host -------------------------------------------------------------------------------------
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _our_address(peer: str) -> str:

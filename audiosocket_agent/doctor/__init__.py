@@ -80,7 +80,8 @@ async def examine(
 
 
 def _mistakes(name: str, error: ConfigError) -> list[Finding]:
-    cure = "correct it; audiosocket-agent config check says whether it is right"
+    check = {"settings": "config", "agents": "agents"}[name]
+    cure = f"correct it; audiosocket-agent {check} check says whether it is right"
     return [failed(name, line, cure) for line in str(error).splitlines()]
 
 

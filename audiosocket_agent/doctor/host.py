@@ -103,9 +103,9 @@ def _files_with_secrets(loaded: Loaded) -> Iterator[tuple[str, Path]]:
 
 def state_directory(host: Host) -> Finding:
     """Whether what has to outlive the process can be written."""
-    path = config.state_directory()
+    number = host.settings.instance
+    path = config.state_directory(number)
     if "STATE_DIRECTORY" not in os.environ and os.path.exists(_UNIT_STATE):
-        number = host.settings.instance
         path = _UNIT_STATE / str(number) if number else _UNIT_STATE
     if problem := _unwritable(path):
         cure = f"mkdir -p {path}, owned by the service's user, or set STATE_DIRECTORY"

@@ -8,6 +8,7 @@ not have had, and what came in between.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from audiosocket_agent.audio import SAMPLE_BYTES
@@ -21,8 +22,7 @@ CHUNK_S: Final = 0.2
 """Audio is kept, and said again, in larger pieces than it comes in: queues below count messages, and the
 garbage collector counts objects. Frame by frame it had 500 of them here for each call, and went through
 those of 100 calls for 60 ms."""
-_CHUNK_US: Final = round(CHUNK_S * 1e6)
-_MOST_US: Final = round((AUDIO_S + CHUNK_S) * 1e6)
+_MOST_US: Final = round(AUDIO_S * 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,28 @@ class _Piece:
 
     rate_hz: int
     sent: bool
-    us: int = 0
     frames: list[bytes] = field(default_factory=list)
+    size: int = 0  # bytes
+    count: int = 0  # of the frames, once there will be no more
+
+    def close(self) -> None:
+        """Keep it as one; digital silence is kept once for all calls."""
+        self.count = len(self.frames)
+        pcm, silence = b"".join(self.frames), _silence(self.size)
+        self.frames = [silence if pcm == silence else pcm]
+
+    @property
+    def us(self) -> int:
+        return self.size * 1_000_000 // (self.rate_hz * SAMPLE_BYTES)
 
     @property
     def item(self) -> Audio:
         return Audio(b"".join(self.frames), self.rate_hz)
+
+
+@lru_cache(maxsize=8)
+def _silence(size: int) -> bytes:
+    return bytes(size)
 
 
 class Backlog:
@@ -103,41 +119,51 @@ class Backlog:
         self.dropped = 0
         """Frames of the caller's audio that were given up before any model could have them."""
         self._kept: deque[_Kept | _Piece] = deque()
-        self._audio_us = 0
+        self._piece: _Piece | None = None  # the last of these, where it goes on
+        self._piece_bytes = 0  # as much as it takes
+        self._audio_us = 0  # of all the others
         self._others = 0
         self._in_activity = False  # the caller's turn is under way, and is marked
 
     def keep(self, item: Item, *, sent: bool) -> None:
         """`sent`: a model may have it already."""
         if isinstance(item, Audio):
-            self.keep_audio(item.pcm, item.rate_hz, sent=sent)
+            self.keep_audio(item.pcm, item.rate_hz, sent)
             return
         if sent and isinstance(item, ToolResult | Heard):
             return  # of use to the connection it was meant for, and to no other
         if isinstance(item, ActivityStart | ActivityEnd):
             self._in_activity = isinstance(item, ActivityStart)
+        self._close_piece()
         self._kept.append(_Kept(item, sent))
         self._others += 1
         if self._others > MAX_MESSAGES:
             self._drop_oldest(audio=False)
 
-    def keep_audio(self, pcm: bytes, rate_hz: int, *, sent: bool) -> None:
+    def keep_audio(self, pcm: bytes, rate_hz: int, sent: bool) -> None:
         """The same for `Audio`, of which there are fifty a second."""
-        piece = self._kept[-1] if self._kept else None
-        if (
-            not isinstance(piece, _Piece)
-            or piece.us >= _CHUNK_US
-            or piece.sent is not sent
-            or piece.rate_hz != rate_hz
-        ):
-            piece = _Piece(rate_hz, sent)
-            self._kept.append(piece)
-        us = len(pcm) * 1_000_000 // (rate_hz * SAMPLE_BYTES)
+        piece = self._piece
+        if piece is None or piece.rate_hz != rate_hz or piece.sent is not sent:
+            piece = self._begin_piece(rate_hz, sent)
         piece.frames.append(pcm)
-        piece.us += us
-        self._audio_us += us
-        while self._audio_us >= _MOST_US:
-            self._drop_oldest(audio=True)
+        piece.size += len(pcm)
+        if piece.size >= self._piece_bytes:
+            self._close_piece()
+
+    def _begin_piece(self, rate_hz: int, sent: bool) -> _Piece:
+        self._close_piece()
+        self._piece = piece = _Piece(rate_hz, sent)
+        self._piece_bytes = round(CHUNK_S * rate_hz) * SAMPLE_BYTES
+        self._kept.append(piece)
+        return piece
+
+    def _close_piece(self) -> None:
+        piece, self._piece = self._piece, None
+        if piece is not None:
+            piece.close()
+            self._audio_us += piece.us
+            while self._audio_us > _MOST_US:
+                self._drop_oldest(audio=True)
 
     def answered(self) -> None:
         """The model has begun to act on what it was sent."""
@@ -154,6 +180,7 @@ class Backlog:
 
     def mark(self) -> None:
         """Make the audio there is one turn of the caller, for a connection that is told of them."""
+        self._close_piece()
         self._kept = deque(kept for kept in self._kept if not isinstance(kept.item, AudioPause))
         audio = [nth for nth, kept in enumerate(self._kept) if isinstance(kept.item, Audio)]
         if audio:
@@ -195,6 +222,7 @@ class Backlog:
         return _joined([kept.item for kept in waiting])
 
     def _forget(self, which: Callable[[Item], bool]) -> None:
+        self._close_piece()
         self._kept = deque(kept for kept in self._kept if not (kept.sent and which(kept.item)))
         pieces = [kept for kept in self._kept if isinstance(kept, _Piece)]
         self._audio_us = sum(piece.us for piece in pieces)
@@ -205,7 +233,7 @@ class Backlog:
         self._kept.remove(oldest)
         if isinstance(oldest, _Piece):
             self._audio_us -= oldest.us
-            self.dropped += 0 if oldest.sent else len(oldest.frames)
+            self.dropped += 0 if oldest.sent else oldest.count
         else:
             self._others -= 1
 

@@ -73,6 +73,9 @@ class SessionSetup:
     that is sent is between the two. Else the model finds them in all the audio there is."""
     plain: bool = False
     """Leave out whatever a session can do without: a provider may have refused some of it."""
+    happened: "EventSink | None" = field(default=None, compare=False)
+    """Takes events as they arrive, as the sink takes audio, while `VoiceSession.events` is waited for. A
+    model may give it what comes often, in order with all else. None: all come by `events`."""
     quiet: Callable[[], bool] = field(default=_always, compare=False)
     """Whether nobody speaks, is being heard or waits for an answer at this moment, as far as the call
     knows: what a model has said may still be playing long after it has arrived. A session that must
@@ -183,6 +186,10 @@ ModelEvent = (
 )
 
 
+EventSink = Callable[[ModelEvent], None]
+"""Takes an event as it arrives. Called in the event loop; must not block."""
+
+
 # ---- the door --------------------------------------------------------------------------------
 
 
@@ -229,7 +236,8 @@ class VoiceSession(Protocol):
         one connection."""
 
     def events(self) -> AsyncIterator[ModelEvent]:
-        """What happens, until the session is lost, which raises ModelError."""
+        """What happens and `SessionSetup.happened` was not given, until the session is lost, which
+        raises ModelError."""
 
 
 class VoiceModel(Protocol):

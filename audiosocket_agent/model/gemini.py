@@ -1,4 +1,5 @@
-"""Gemini Live, by google-genai: setup, tools, events and errors are the SDK's, audio goes past it."""
+"""Gemini Live, by google-genai: setup, tools, errors and what is rare are the SDK's; audio, and what is
+said all the time, go past it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
@@ -17,6 +18,7 @@ from audiosocket_agent.call.tool import ToolSpec
 from audiosocket_agent.model.base import (
     AudioSink,
     Capabilities,
+    EventSink,
     GenerationEnded,
     GoAway,
     Interrupted,
@@ -31,6 +33,7 @@ from audiosocket_agent.model.base import (
 )
 from audiosocket_agent.model.gemini_connection import FastConnection, connecting_for, rate_of
 from audiosocket_agent.model.gemini_errors import OursFailed, model_errors
+from audiosocket_agent.model.gemini_events import plain_events, tokens
 from audiosocket_agent.model.gemini_models import live_model
 from audiosocket_agent.settings import Gemini as GeminiSettings
 
@@ -47,6 +50,8 @@ Send = Callable[[AsyncSession], Awaitable[None]]
 
 MAX_QUEUED: Final = 250
 """Messages waiting for the plain path to send them: 5 s of audio. Audio beyond it is dropped."""
+MAX_SCHEMAS: Final = 1_000
+"""Of tools, for as many calls as use them."""
 
 
 class GeminiModel:
@@ -76,6 +81,7 @@ class GeminiModel:
                 api_version=settings.api_version, async_client_args=_websocket_options(settings)
             ),
         )
+        self._schemas: dict[int, tuple[Mapping[str, Any], types.Schema]] = {}
 
     @asynccontextmanager
     async def open(self, setup: SessionSetup, sink: AudioSink) -> AsyncIterator["GeminiSession"]:
@@ -85,6 +91,7 @@ class GeminiModel:
             self.capabilities,
             self._errors,
             model=self.name,
+            happened=setup.happened,
             text_by_realtime_input=self._live.text_by_realtime_input,
             async_tools=frozenset(tool.name for tool in setup.tools if self._is_async(tool)),
             chunk_ms=self._settings.uplink_chunk_ms,
@@ -141,15 +148,26 @@ class GeminiModel:
                     name=tool.name,
                     description=tool.description,
                     parameters=(
-                        types.Schema.model_validate(tool.parameters)
-                        if tool.parameters.get("properties")
-                        else None
+                        self._schema(tool.parameters) if tool.parameters.get("properties") else None
                     ),
                     behavior=self._behavior(tool),
                 )
                 for tool in setup.tools
             ]
         )
+
+    def _schema(self, parameters: Mapping[str, Any]) -> types.Schema:
+        """One for all calls with the same tool: the SDK holds what it was given for as long as the
+        connection is up, 9 kB of objects for three tools, and never changes it."""
+        kept = self._schemas.get(id(parameters))
+        if kept is None:  # what is kept here has its id for itself
+            if len(self._schemas) >= MAX_SCHEMAS:  # of agents whose files were read again
+                self._schemas.clear()
+            kept = self._schemas[id(parameters)] = (
+                parameters,
+                types.Schema.model_validate(parameters),
+            )
+        return kept[1]
 
     def _behavior(self, tool: ToolSpec) -> types.Behavior | None:
         if not self._live.tool_behavior:
@@ -171,12 +189,14 @@ class GeminiSession:
         failures: Callable[[], AbstractContextManager[None]],
         *,
         model: str,
+        happened: EventSink | None,
         text_by_realtime_input: bool,
         async_tools: Collection[str] = (),
         chunk_ms: int = FRAME_MS,
     ) -> None:
         self._model = model
         self._sink = sink
+        self._happened = happened
         self._async_tools = async_tools
         self._text_by_realtime_input = text_by_realtime_input
         self._capabilities = capabilities
@@ -198,13 +218,17 @@ class GeminiSession:
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
         if self._chunk_ms > FRAME_MS:
-            if rate_hz != self._chunk_hz:
-                self._send_chunk()
-            self._chunk, self._chunk_hz = self._chunk + pcm, rate_hz
-            if duration_ms(self._chunk, rate_hz) >= self._chunk_ms:
-                self._send_chunk()
+            self._gather(pcm, rate_hz)
         else:
             self._send_audio(pcm, rate_hz)
+
+    def _gather(self, pcm: bytes, rate_hz: int) -> None:
+        """Send it with more, in larger pieces."""
+        if rate_hz != self._chunk_hz:
+            self._send_chunk()
+        self._chunk, self._chunk_hz = self._chunk + pcm, rate_hz
+        if duration_ms(self._chunk, rate_hz) >= self._chunk_ms:
+            self._send_chunk()
 
     def _send_chunk(self) -> None:
         """What has been gathered, before anything that is said of it."""
@@ -315,6 +339,22 @@ class GeminiSession:
             self._sink(pcm, rate_hz)
         except Exception as error:  # the SDK is on the stack, and would swallow a TypeError
             raise OursFailed from error
+
+    def take_message(self, message: bytes) -> bool:
+        """A message, on the fast path; False: the SDK is to have it."""
+        if self._happened is None or not hasattr(self, "live"):  # or it is being set up
+            return False
+        events = plain_events(message, self._model, spoke=self._spoke)
+        if events is None:
+            return False
+        for event in events:
+            if isinstance(event, TurnEnded):
+                self._spoke = False
+            try:
+                self._happened(event)
+            except Exception as error:  # likewise
+                raise OursFailed from error
+        return True
 
     def reconnect(self, reason: str, *, another: bool = False) -> None:
         """It has this one connection (model.lasting has more)."""
@@ -446,23 +486,19 @@ def _user_turn(text: str, *, complete: bool) -> Callable[[AsyncSession], Awaitab
 
 
 def _tokens(usage: types.UsageMetadata) -> dict[tuple[str, str], int]:
-    """Counts by direction and modality. The details may not add up to their total, which is what
-    is billed: the rest is "other". Thoughts are outside the total."""
-    tokens: dict[tuple[str, str], int] = {}
-    for direction, total, details in (
-        ("in", usage.prompt_token_count, usage.prompt_tokens_details),
-        ("out", usage.response_token_count, usage.response_tokens_details),
-    ):
-        for detail in details or ():
-            modality = detail.modality.value.lower() if detail.modality else "other"
-            key = (direction, modality)
-            tokens[key] = tokens.get(key, 0) + (detail.token_count or 0)
-        rest = (total or 0) - sum(n for (way, _), n in tokens.items() if way == direction)
-        if rest > 0:
-            tokens[direction, "other"] = tokens.get((direction, "other"), 0) + rest
-    if usage.thoughts_token_count:
-        tokens["out", "thinking"] = usage.thoughts_token_count
-    return tokens
+    prompt, response = usage.prompt_tokens_details or (), usage.response_tokens_details or ()
+    return tokens(
+        (
+            ("in", usage.prompt_token_count or 0, map(_detail, prompt)),
+            ("out", usage.response_token_count or 0, map(_detail, response)),
+        ),
+        usage.thoughts_token_count or 0,
+    )
+
+
+def _detail(detail: types.ModalityTokenCount) -> tuple[str, int]:
+    modality = detail.modality.value.lower() if detail.modality else "other"
+    return modality, detail.token_count or 0
 
 
 def _seconds(text: str | None) -> float:

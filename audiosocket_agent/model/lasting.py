@@ -145,7 +145,7 @@ class LastingSession:
         self._link: Link | None = None  # the one that is talked on
         self._up_at = 0.0
         self._spare: Link | None = None  # the one that is to follow it
-        self._left: Link | None = None  # the present one, where it is to be told nothing more
+        self._told: VoiceSession | None = None  # hears what is said now; None: it is only kept
         self._held_at = 0.0  # since then what is said waits for the spare
         self._change_by: float | None = None  # goAway: a pause is waited for until then
         self._leave_by = 0.0  # and until then for the handle that knows of the last turn
@@ -171,7 +171,7 @@ class LastingSession:
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
         voice = self._told
-        self._backlog.keep_audio(pcm, rate_hz, sent=voice is not None)
+        self._backlog.keep_audio(pcm, rate_hz, voice is not None)
         if voice is not None:
             voice.send_audio(pcm, rate_hz)
 
@@ -196,7 +196,7 @@ class LastingSession:
         if self._spare is not None:  # it was told otherwise
             self._spare.leave()
             self._spare = None
-        self._left = self._link
+        self._told = None
         self.reconnect(LOCAL_TURNS)
         return True
 
@@ -216,14 +216,6 @@ class LastingSession:
             self._another |= another
             error = ModelError(reason, "given up", retryable=True)
             self._inbox.put_nowait(Note(self._link, Down(error), lambda: None))
-
-    @property
-    def _told(self) -> VoiceSession | None:
-        """Whoever is told what is said now; None: it is only kept."""
-        link = self._link
-        if link is None or link is self._left or self._spare is not None:
-            return None
-        return link.session
 
     def _say(self, item: Item) -> None:
         voice = self._told
@@ -251,8 +243,11 @@ class LastingSession:
     def _answer(self, voice: VoiceSession, call: ToolCall, result: Mapping[str, Any]) -> None:
         """A session knows only the calls it has made itself: of others it is told in words, unless it
         has asked the same again and gets its answer there."""
-        if self._orphans.pop(call.id, None) is None:
-            self._asked.pop(call.id, None)
+        asked = self._asked.get(call.id)
+        if asked is not None and _same(call, asked):  # an id may be another session's too
+            del self._asked[call.id]
+            voice.send_tool_result(call, result)
+        elif self._orphans.pop(call.id, None) is None:
             voice.send_tool_result(call, result)
         elif not any(_same(call, asked) for asked in self._asked.values()):
             voice.send_text(LATE_RESULT.format(call.name, as_json(result)))
@@ -267,7 +262,7 @@ class LastingSession:
         while True:
             note = await self._next()
             if note is None:
-                if self._look_for_a_pause():
+                if self._spare is None and self._look_for_a_pause():
                     async for event in self._over_again(GO_AWAY, None):
                         yield event
             elif note.link is self._link:
@@ -289,7 +284,7 @@ class LastingSession:
 
     async def _next(self) -> Note | None:
         """None: it is time to look for a pause."""
-        looking = self._change_by is not None and self._spare is None
+        looking = self._change_by is not None  # beside a spare, too: it may be given up
         try:
             async with asyncio.timeout(LOOK_S if looking else None):
                 return await self._inbox.get()
@@ -375,7 +370,7 @@ class LastingSession:
 
     def _let_go(self) -> tuple[ModelEvent, ...]:
         """Leave the connection that was talked on. Returns what ends the turn it had under way."""
-        link, self._link, self._left = self._link, None, None
+        link, self._link, self._told = self._link, None, None
         assert link is not None
         self._gone_dropped += link.session.dropped
         link.leave()
@@ -424,8 +419,14 @@ class LastingSession:
         def take(pcm: bytes, rate_hz: int) -> None:
             self._take(link, pcm, rate_hz)
 
+        def happened(event: ModelEvent) -> None:
+            if link is self._link and self._setup.happened is not None:
+                self._follow(event)
+                self._setup.happened(event)
+
         setup = replace(
             self._setup,
+            happened=self._setup.happened and happened,
             instructions=self._setup.instructions + self._history.record(),
             greeting="" if self._begun else self._setup.greeting,
             resume=self._handle if attempt.resume else "",
@@ -444,7 +445,7 @@ class LastingSession:
 
     def _adopt(self, link: Link) -> None:
         """Talk on it from now on, beginning with what was kept."""
-        self._link = link
+        self._link, self._told = link, link.session
         self._up_at = self._clock()
         self._rungs[self._ladder.rung].breaker.worked()
         self._history.connected()
@@ -485,6 +486,7 @@ class LastingSession:
         index, plain = self._ladder.rung, self._ladder.plain
         resume = bool(self._handle)
         self._spare = self._dial(Attempt(index, resume, plain, at=now, until=now + ATTEMPT_S))
+        self._told = None
         return False
 
     def _may_change(self, now: float) -> bool:
@@ -511,6 +513,7 @@ class LastingSession:
             self._spare.leave()
             self._spare = None
         if self._link is not None:
+            self._told = self._link.session
             for item in self._backlog.unsent():
                 self._send(self._link.session, item)
 

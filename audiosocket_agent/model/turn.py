@@ -29,6 +29,7 @@ class Turn:
     def audio(self) -> bool:
         """Audio has arrived; True where it begins a turn."""
         begins = not self.under_way
+        self._broken &= self.under_way  # what interrupted the one before does not break this one
         self.under_way = self.generating = self.spoke = self.owed = True
         self.settled = False
         return begins

@@ -30,6 +30,10 @@ IDENTITY_TIMEOUT_S: Final = 2.0
 CLOSE_TIMEOUT_S: Final = 1.0
 """What a peer has to close its end after our hangup before we do; Asterisk takes under 10 ms."""
 
+USUAL_AT_ONCE: Final = 100
+"""Messages that are like the one before are looked at for their haste by so many: two seconds' worth
+of 20 ms."""
+
 MAX_UNSENT_SECONDS: Final = 0.2
 """A peer that does not read gets no more than this queued in our process: the oldest frame is dropped
 for the next, so that what it hears when it reads again is current."""
@@ -125,6 +129,7 @@ class Leg(asyncio.Protocol):
         self._clock = clock
         self._decoder = wire.Decoder()
         self._haste = Haste()
+        self._usual = 0  # messages taken the short way, of which the above is to be told
         self._listener: LegListener | None = None
         self._transport: asyncio.Transport  # from connection_made on
         self._timer: asyncio.TimerHandle | None = None  # one deadline at a time: identity, close
@@ -176,12 +181,26 @@ class Leg(asyncio.Protocol):
         if self._listener is None:
             self._said += data  # until it is known whose it is
         try:
-            if self._decoder.is_frame(data):
-                self._hear(data[0], data[wire.HEADER_BYTES :])
+            usual = self._decoder.usual(data)
+            if usual:
+                now = self._clock()
+                self._usual += usual
+                if self._usual >= USUAL_AT_ONCE:
+                    self._haste.came(now, self._usual * AUDIO_SECONDS)
+                    self._usual = 0
+                size = self._decoder.usual_bytes
+                for start in range(0, len(data), size):
+                    self._hear(data[start], data[start + wire.HEADER_BYTES : start + size], now)
+                    if self.done:
+                        break
+                if now >= self._ticker.due:
+                    self._ticker.run(now)
                 return
             for message in self._decoder.feed(data):
                 if isinstance(message, wire.Audio):
-                    self._hear(message.kind, message.payload)
+                    now = self._clock()
+                    self._haste.came(now, AUDIO_SECONDS)
+                    self._hear(message.kind, message.payload, now)
                 else:
                     self._take(message)
                 if self.done:
@@ -206,9 +225,7 @@ class Leg(asyncio.Protocol):
 
     # -- the caller ----------------------------------------------------------------------------
 
-    def _hear(self, kind: int, payload: bytes) -> None:
-        now = self._clock()
-        self._haste.came(now, AUDIO_SECONDS)
+    def _hear(self, kind: int, payload: bytes, now: float) -> None:
         self._counts.received[kind] += 1
         rate_hz = wire.RATE_HZ[kind]
         if not self._fixed_rate_hz and rate_hz != self.playout.rate_hz:
@@ -256,8 +273,10 @@ class Leg(asyncio.Protocol):
     def take_counts(self) -> Counts:
         """What passed since the last call of this."""
         counts, self._counts = self._counts, Counts()
+        counts.late += self.pacer.late
         counts.skipped_seconds += self.pacer.skipped_seconds + self.playout.dropped_ms / 1000
         counts.stalls += self.playout.underruns
+        self.pacer.late = 0
         self.pacer.skipped_seconds = self.playout.dropped_ms = 0.0
         self.playout.underruns = 0
         return counts
@@ -298,20 +317,18 @@ class Leg(asyncio.Protocol):
             self._played_out_if_idle(self._clock())
             self._send_early()
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> float:
         """Send what is due: the reply's next frame, or silence."""
+        pacer = self.pacer
         try:
-            late = now - self.pacer.due > FRAME_SECONDS
-            owed = self.pacer.take(now)
-            if not owed:
-                return
-            self._counts.late += late
+            owed = pacer.take(now)
             for _ in range(owed):
                 self._send_frame(now)
-            if self._listener is not None and not self.done:
+            if owed and self._listener is not None and not self.done:
                 self._listener.ticked(now)
         except Exception as error:  # noqa: BLE001 - the ticker is shared: a fault of ours ends this call alone
             self._fail(error)
+        return pacer.due
 
     def _send_early(self) -> None:
         now = self._clock()
@@ -334,7 +351,8 @@ class Leg(asyncio.Protocol):
                 return
             self._filler = None
         self._write(self._silence, self._quiet, now)
-        self.pacer.give_back()
+        if self.pacer.borrowed:
+            self.pacer.give_back()
 
     def _played_out_if_idle(self, now: float) -> None:
         if self.playout.idle and self._listener is not None:
@@ -342,7 +360,8 @@ class Leg(asyncio.Protocol):
 
     def _write(self, message: bytes, payload: bytes, now: float) -> None:
         if self._stuck_at is None:
-            self._let_go(message, payload, self.pacer.slot, self.playout.rate_hz)
+            if self._let_go(message) and self.tap is not None:
+                self.tap(self.pacer.slot, payload, self.playout.rate_hz)
             return
         if len(self._held) >= _MAX_HELD:
             self._held.popleft()
@@ -353,13 +372,14 @@ class Leg(asyncio.Protocol):
             self._note(PeerError("stalled", text))
             self.close()
 
-    def _let_go(self, message: bytes, payload: bytes, slot: float, rate_hz: int) -> None:
-        if self._transport.is_closing():
-            return
-        self._transport.write(message)
+    def _let_go(self, message: bytes) -> bool:
+        """False where there is nobody any more."""
+        transport = self._transport
+        if transport.is_closing():
+            return False
+        transport.write(message)
         self._counts.sent += 1
-        if self.tap is not None:
-            self.tap(slot, payload, rate_hz)
+        return True
 
     def pause_writing(self) -> None:
         """The transport could not send all of a frame."""
@@ -369,7 +389,9 @@ class Leg(asyncio.Protocol):
         """It has."""
         self._stuck_at = None
         while self._held and self._stuck_at is None and not self.done:
-            self._let_go(*self._held.popleft())
+            frame = self._held.popleft()
+            if self._let_go(frame.message) and self.tap is not None:
+                self.tap(frame.slot, frame.payload, frame.rate_hz)
 
     # -- the end -------------------------------------------------------------------------------
 

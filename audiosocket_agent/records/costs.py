@@ -24,6 +24,8 @@ Tokens = Mapping[Kind, int]
 DIRECTIONS: Final = ("in", "out")
 _SPOKEN: Final = tuple((way, modality) for way in DIRECTIONS for modality in ("audio", "text"))
 _MILLION_PLACES: Final = -6
+_DAYS_KEPT: Final = 3
+"""At midnight, and where the clock was set, there are calls of more than one day."""
 
 _log = log.get(__name__)
 
@@ -120,7 +122,9 @@ class Budget:
 
     def known(self, usd: Decimal, now: datetime) -> None:
         """So much was spent today, by all who share the budget."""
-        self._spent = {now.date(): usd}
+        self._spent[now.date()] = usd
+        while len(self._spent) > _DAYS_KEPT:
+            del self._spent[next(iter(self._spent))]
 
     def today(self, now: datetime) -> Decimal:
         """What was spent today."""

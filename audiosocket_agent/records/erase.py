@@ -66,7 +66,7 @@ class Erased:
 
 async def replay(store: Store, journal: Path) -> None:
     """Take what waits in the journal to the database, where it can be found. Raises StoreError."""
-    async with _replayed(store, journal):
+    async with replayed(store, journal):
         pass
 
 
@@ -83,7 +83,7 @@ async def spellings(store: Store, number: str) -> list[str]:
 async def forget_call(store: Store, journal: Path, call_id: str) -> Erased:
     """Delete all that is known of a call, its tickets and callbacks too. Raises StoreError."""
     erased = Erased(ids=[call_id])
-    async with _replayed(store, journal):
+    async with replayed(store, journal):
         await _erase(store, [call_id], erased, promises=True)
     await store.settle()
     return erased
@@ -93,7 +93,7 @@ async def forget_caller(store: Store, journal: Path, number: str) -> Erased:
     """Delete all that is known of a number's calls, and all tickets and callbacks that it is in,
     however it is written there. Raises StoreError."""
     erased = Erased()
-    async with _replayed(store, journal):
+    async with replayed(store, journal):
         erased.numbers = numbers = await spellings(store, number)
         while ids := await _calls(store, schema.calls.c.caller.in_(numbers)):
             await _erase(store, ids, erased, promises=True)
@@ -131,8 +131,8 @@ async def expire(store: Store, before: datetime) -> Erased:
 
 
 @asynccontextmanager
-async def _replayed(store: Store, directory: Path) -> AsyncIterator[None]:
-    """The journal is empty, and stays so."""
+async def replayed(store: Store, directory: Path) -> AsyncIterator[None]:
+    """A journal is empty, and stays so. Raises StoreError."""
     journal = Journal(directory)
     try:
         async with journal.held():

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from audiosocket_agent import log
 from audiosocket_agent.records import codec
 from audiosocket_agent.records.errors import JournalError, RowError
+from audiosocket_agent.records.jobs import to_the_end
 from audiosocket_agent.records.rows import Row
 from audiosocket_agent.records.segments import MAX_BYTES, SEGMENT_BYTES, Segments
 from audiosocket_agent.records.store import Store
@@ -93,15 +94,8 @@ class Journal:
         return rows
 
     async def _do(self, work: Callable[[], _T]) -> _T:
-        """Run `work` in the thread. It cannot be stopped there: who is cancelled waits for it."""
-        doing = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        """Run `work` in the thread."""
         try:
-            await asyncio.wait({doing})
-        except asyncio.CancelledError:
-            await asyncio.wait({doing})
-            doing.exception()
-            raise
-        try:
-            return doing.result()
+            return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
         except OSError as error:
             raise JournalError(f"the journal cannot be used: {error}") from None

@@ -120,7 +120,7 @@ class Recording:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
     """Not a row of its own: the calls of an instance that began before it did and have not ended are
-    lost. Put first when a service starts: it comes after what the journal still has of them."""
+    lost. Put when a service has its ports: it comes after what the journal still has of them."""
 
     of: str
     """The instance."""

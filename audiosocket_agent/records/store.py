@@ -6,12 +6,13 @@ comes out as StoreError.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import Table, select
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +20,7 @@ from audiosocket_agent import log
 from audiosocket_agent.records import codec, migrations, statements
 from audiosocket_agent.records.errors import RowError, StoreError
 from audiosocket_agent.records.ids import ticket_number
+from audiosocket_agent.records.jobs import apart, to_the_end
 from audiosocket_agent.records.place import NOT_AT_ALL, TO_READ, TO_WRITE, Place
 from audiosocket_agent.records.rows import TABLES, Gone, Promise, Row, Ticket
 
@@ -47,11 +49,13 @@ class Store:
         self.place = Place.of(url)
         self._migrate = migrate
         self._engine = self.place.async_engine()
-        self._reader = self.place.engine() if self.place.file else None  # for threads
+        self._direct = self.place.engine() if self.place.file else None  # for threads
         self._statements = statements.write(self._engine.dialect.name)
         self._opening = asyncio.Lock()
+        self._upgrading: asyncio.Future[tuple[str, str]] | None = None
         self._checked = False
         self._file: tuple[int, int] | None = None
+        self._log_file: tuple[int, int] | None = None
         # SQLite has one writer; who waits for it in here is served in turn, and does not poll
         self._writer = asyncio.Lock() if self.place.file else nullcontext()
         self._unfinished: set[asyncio.Task[Any]] = set()
@@ -73,14 +77,24 @@ class Store:
                 return
             if self._checked:  # there is another file now; a backup, perhaps
                 self._checked = False
+                self.place.drop_log(self._log_file)
                 await self._dispose()
             elif self._migrate:
-                await asyncio.to_thread(migrations.upgrade, self.place)
+                await self._upgrade()
             self._file = self.place.identity()
             async with self._transaction(TO_READ) as connection:
                 found = await connection.run_sync(migrations.version)
             migrations.check(self.place, found)
+            if self._file is not None:
+                self._log_file = self.place.log_identity()
             self._checked = True
+
+    async def _upgrade(self) -> None:
+        """One at a time: who gives up leaves it under way, in a thread."""
+        if self._upgrading is None or self._upgrading.done():
+            self._upgrading = apart(partial(migrations.upgrade, self.place))
+        await asyncio.wait({self._upgrading})
+        self._upgrading.result()
 
     def _is_open(self) -> bool:
         return self._checked and self.place.identity() == self._file
@@ -96,8 +110,8 @@ class Store:
 
     async def _dispose(self) -> None:
         await self._engine.dispose()
-        if self._reader is not None:
-            self._reader.dispose()
+        if self._direct is not None:
+            self._direct.dispose()
 
     async def settle(self) -> None:
         """After a deletion: take SQLite's write-ahead log to its file and empty it, as far as nobody
@@ -133,6 +147,29 @@ class Store:
         except SQLAlchemyError as error:
             raise self.place.told(error) from None
 
+    async def _write_by(self, work: Callable[[Connection], None]) -> None:
+        """`writing`, for what is written many times a second. Of SQLite it is one job for a thread, and
+        not each of its statements: 0.6 ms of CPU for a batch instead of 1.3, and 0.14 of the event
+        loop's instead of 0.85."""
+        if self._direct is None:
+            async with self.writing() as connection:
+                await connection.run_sync(work)
+            return
+        await self.open()
+        async with self._writer:
+            loop = asyncio.get_running_loop()
+            await to_the_end(loop.run_in_executor(None, self._write_directly, work))
+
+    def _write_directly(self, work: Callable[[Connection], None]) -> None:
+        assert self._direct is not None
+        try:
+            with self._direct.connect() as connection:
+                connection.execution_options(**TO_WRITE)
+                with connection.begin():
+                    work(connection)
+        except SQLAlchemyError as error:
+            raise self.place.told(error) from None
+
     async def within(self, seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result:
         """The result of `work`, which uses this store, or StoreError when the time is up.
 
@@ -165,7 +202,7 @@ class Store:
         loop that is busy in a rush of calls. This is one job for a thread, 0.06 ms. Elsewhere nothing
         is certain.
         """
-        if self._reader is None:
+        if self._direct is None:
             return False
         await self.open()
         column = table.primary_key.columns[0].name
@@ -173,9 +210,9 @@ class Store:
         return not await asyncio.to_thread(self._finds, wanted, key)
 
     def _finds(self, wanted: str, key: str) -> bool:
-        assert self._reader is not None
+        assert self._direct is not None
         try:
-            connection = self._reader.raw_connection()
+            connection = self._direct.raw_connection()
             try:
                 cursor = connection.cursor()
                 cursor.execute(wanted, (key,))
@@ -213,10 +250,13 @@ class Store:
         by_kind: dict[type[object], list[dict[str, Any]]] = {}
         for kind, values in sorted(rows, key=_deletes):
             by_kind.setdefault(kind, []).append(values)
+
+        def execute(connection: Connection) -> None:
+            for kind, several in by_kind.items():
+                connection.execute(self._statements[kind], several)
+
         try:
-            async with self.writing() as connection:
-                for kind, several in by_kind.items():
-                    await connection.execute(self._statements[kind], several)
+            await self._write_by(execute)
         except RowError as error:
             if len(rows) > 1:  # it is one of them: the others are not to suffer
                 return sum([await self._insert([row]) for row in rows])

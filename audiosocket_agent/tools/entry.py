@@ -49,11 +49,9 @@ def _tool(name: str, load: Callable[[], Any]) -> Tool:
         found = load()
         if isinstance(found, Tool):
             return found
-        if not inspect.iscoroutinefunction(found):
-            raise LookupError(f"{name} is no async function; asyncio.to_thread() runs a plain one")
-        return from_function(found)
-    except LookupError:
-        raise
+        if inspect.iscoroutinefunction(found):
+            return from_function(found)
     except Exception as error:  # whatever a module of somebody else's raises as it is imported
         what = " ".join(str(error).split())
         raise LookupError(f"{name} cannot be had: {type(error).__name__}: {what}") from error
+    raise LookupError(f"{name} is no async function; asyncio.to_thread() runs a plain one")

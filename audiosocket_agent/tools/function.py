@@ -76,10 +76,15 @@ def from_function(
         raise TypeError(f"{name} has no docstring to tell a model what it is for")
     given, call_name = _arguments(function, texts)
     arguments = Arguments(given)
+    parameters = inspect.signature(function).parameters
+    optional = given.keys() - arguments.required
+    unsaid = {
+        name: None for name in optional if parameters[name].default is inspect.Parameter.empty
+    }
     is_async = inspect.iscoroutinefunction(function)
 
     def run(call: CallControl, checked: Mapping[str, Any]) -> Result | Awaitable[Result]:
-        named = {**checked, call_name: call} if call_name else checked
+        named = {**unsaid, **checked, **({call_name: call} if call_name else {})}
         return _later(function, named) if is_async else _mapping(function(**named))
 
     return Tool(
@@ -118,6 +123,8 @@ def _arguments(function: Function, texts: Mapping[str, str]) -> tuple[dict[str, 
             raise TypeError(f"{function.__name__}: {name} has no type")
         if not NAME.fullmatch(name):
             raise TypeError(f"{function.__name__}: {name} is no name for an argument")
+        if isinstance(parameter.default, FieldInfo):
+            raise TypeError(f"{function.__name__}: the Field of {name} belongs into Annotated[...]")
         arguments[name] = _argument(hints[name], parameter, texts.get(name, ""))
     if unknown := texts.keys() - arguments.keys() - {call_name}:
         raise TypeError(f"{function.__name__} has no argument {', '.join(sorted(unknown))}")

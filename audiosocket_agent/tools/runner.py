@@ -181,6 +181,8 @@ class ToolRunner:
                 found = await awaited
         except TimeoutError:
             outcome, result = UseOutcome.TIMEOUT, _TOO_SLOW
+            after_s = round(asyncio.get_running_loop().time() - work.began_at, 1)
+            self._log.warning("tool timed out", tool=work.tool.spec.name, after_s=after_s)
         except Exception as error:  # noqa: BLE001 - as in `_begin`
             outcome, result = self._failure(work, error)
         else:
@@ -220,12 +222,14 @@ class ToolRunner:
     def _told(self, work: Work, result: Result) -> tuple[UseOutcome, Result]:
         """What a tool has found, if it can be told to a model."""
         try:
-            size = len(json.dumps(result, ensure_ascii=False, allow_nan=False).encode())
+            told = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:  # a fault of the tool's
             return self._failure(work, error)
-        if size > MAX_RESULT_BYTES:
-            self._log.warning("result too long", tool=work.tool.spec.name, bytes=size)
+        if len(told) > MAX_RESULT_BYTES:
+            self._log.warning("result too long", tool=work.tool.spec.name, bytes=len(told))
             return UseOutcome.ERROR, _TOO_LONG
+        if not all(isinstance(key, str) for key in result):  # a model's SDK takes no others
+            result = json.loads(told)
         return UseOutcome.REFUSED if result.get("error") else UseOutcome.OK, result
 
     # -- the record ----------------------------------------------------------------------------

@@ -93,6 +93,13 @@ def test_what_an_agent_is_told_to_use_it_has(agent: Profile) -> None:
             assert target.name in agent.instructions
 
 
+@pytest.mark.parametrize("agent", [RECEPTIONIST, HINGLISH], ids=lambda agent: agent.name)
+def test_nobody_is_asked_where_to_be_called_back(agent: Profile) -> None:
+    """The tools take no number: a caller who had told one would wait for a call that goes elsewhere."""
+    assert "on the telephone they are calling from and no other" in agent.instructions
+    assert "their number" not in agent.instructions
+
+
 def test_an_account_is_spoken_of_after_its_check_alone() -> None:
     assert NPCL.account == AccountCheck(digits=4, attempts=3)
     assert NPCL.uses["get_bill"] > NPCL.account.attempts

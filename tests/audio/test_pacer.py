@@ -117,12 +117,22 @@ def test_a_frame_that_is_due_anyway_is_not_early(now: float) -> None:
     assert due(pacer) == 40
 
 
-def test_in_the_long_interval_that_gives_back_nothing_is_early_until_its_last_20_ms() -> None:
+def test_a_reply_that_comes_right_after_a_frame_that_was_early_itself_does_not_wait() -> None:
+    pacer = rested(until=40)
+    assert pacer.take(ms(39)) == 1  # shared a wake-up with another call
+    assert pacer.take_early(ms(39.1))
+    assert due(pacer) == pytest.approx(59.1)
+    assert pacer.take(ms(60)) == 1  # when a ticker comes that waits for 60
+    pacer.give_back()
+    assert due(pacer) == 100
+
+
+def test_in_the_long_interval_that_gives_back_nothing_is_early_until_its_last_22_ms() -> None:
     pacer = rested(until=40)
     assert pacer.take_early(ms(27))
     assert pacer.take(ms(47)) == 1
     pacer.give_back()  # 67 + 13 = 80
-    assert not pacer.take_early(ms(59))  # a ticker that waits for 80 would not see an earlier due
+    assert not pacer.take_early(ms(57.9))  # a ticker that waits for 80 would not see an earlier due
     assert pacer.take_early(ms(61))
     assert due(pacer) == 81
 

@@ -20,11 +20,11 @@ def spoken(seconds: float, rate_hz: int) -> bytes:
     return pcm[: round(seconds * rate_hz) * SAMPLE_BYTES]
 
 
-def take(uplink: Uplink, pcm: bytes, rate_hz: int, since: float = 0.0) -> tuple[bytes, list[Edge]]:
+def take(uplink: Uplink, pcm: bytes, rate_hz: int) -> tuple[bytes, list[Edge]]:
     """Frames of 20 ms, as Asterisk sends them; returns what the model gets, and the edges."""
     heard, edges, size = b"", list[Edge](), frame_bytes(rate_hz)
-    for number, at in enumerate(range(0, len(pcm), size)):
-        out, found = uplink.take(pcm[at : at + size], rate_hz, since + number * 0.020)
+    for at in range(0, len(pcm), size):
+        out, found = uplink.take(pcm[at : at + size], rate_hz)
         heard += out
         edges += found
     return heard, edges
@@ -72,7 +72,8 @@ def test_the_caller_may_change_the_rate() -> None:
     uplink = Uplink(SpeechDetector)
     assert take(uplink, spoken(1, 8_000), 8_000)[1] == [STARTED, SUSTAINED]
     pcm = spoken(1, 16_000)
-    assert take(uplink, pcm, 16_000, since=1.0) == (pcm, [STARTED, SUSTAINED])
+    # what began at the one rate has no end at the other, and would go on for ever
+    assert take(uplink, pcm, 16_000) == (pcm, [ENDED, STARTED, SUSTAINED])
     assert uplink.rate_hz == 16_000
 
 
@@ -83,16 +84,50 @@ def test_voiced_is_of_the_last_frame() -> None:
     assert not uplink.voiced  # not certain yet
     take(uplink, spoken(1, 8_000), 8_000)
     assert uplink.voiced
-    uplink.take(bytes(320), 8_000, 1.0)
+    uplink.take(bytes(320), 8_000)
     assert not uplink.voiced
 
 
-def test_audio_that_cannot_be_what_it_says_is_refused() -> None:
+@pytest.mark.parametrize("before_hz", [0, 16_000])
+def test_audio_that_cannot_be_what_it_says_is_refused(before_hz: int) -> None:
     uplink, ulaw = Uplink(SpeechDetector), bytes(160)
-    for number in range(100):
-        uplink.take(ulaw, 8_000, number * 0.020)
+    uplink.check(0.0)  # nothing came yet
+    if before_hz:
+        take(uplink, spoken(0.5, before_hz), before_hz)
+    uplink.take(ulaw, 8_000)
+    uplink.check(0.5)
+    take(uplink, ulaw * 25, 8_000)
+    uplink.check(1.0)  # a second in which there was something else is no proof
+    for _ in range(50):
+        uplink.take(ulaw, 8_000)
+    uplink.check(2.0)
+    for _ in range(50):
+        uplink.take(ulaw, 8_000)
     with pytest.raises(PeerError, match=r"c\(slin16\)"):
-        uplink.take(ulaw, 8_000, 2.0)
+        uplink.check(3.0)
+
+
+def test_who_changes_the_rate_with_every_message_is_counted_all_the_same() -> None:
+    uplink, flood = Uplink(SpeechDetector), bytes(23_040)
+    for now in (0.0, 1.0):
+        for _ in range(10):  # 1.44 s at 8 kHz, 0.72 at 16
+            uplink.take(flood, 8_000)
+            uplink.take(flood, 16_000)
+        if not now:
+            uplink.check(now)  # 22 s may be a stall
+    with pytest.raises(PeerError) as refused:
+        uplink.check(1.0)
+    assert refused.value.code == "too_fast"
+
+
+def test_a_gap_after_a_change_of_the_rate_is_filled_from_its_last_frame() -> None:
+    uplink = Uplink(SpeechDetector)
+    for tick in range(50):
+        uplink.take(bytes(640), 16_000)
+        assert uplink.missing(tick * 0.020) is None
+    uplink.take(bytes(320), 8_000)
+    filled = [tick for tick in range(50, 70) if uplink.missing(tick * 0.020 + 0.001)]
+    assert filled[0] * 0.020 == pytest.approx(1.0 + 0.1, abs=0.021)
 
 
 # -- a gap -----------------------------------------------------------------------------------------
@@ -105,10 +140,14 @@ def test_before_the_caller_is_heard_nothing_is_missing() -> None:
 
 def test_audio_that_came_in_a_burst_is_not_missed_while_it_lasts() -> None:
     uplink = Uplink(SpeechDetector)
-    for now in (0.0, 0.06, 0.06):  # 60 ms each: the last reaches until 0.12
-        uplink.take(bytes(960), 8_000, now)
+    came = {0: 1, 60: 2}  # messages of 60 ms each: the last reaches until 120
+    for ms in range(0, 80, 20):
+        for _ in range(came.get(ms, 0)):
+            uplink.take(bytes(960), 8_000)
+        assert uplink.missing(ms / 1000) is None
+    uplink.check(0.07)  # in between changes nothing
     assert uplink.missing(0.21) is None
-    assert uplink.missing(0.23) == (bytes(320), [], False)
+    assert uplink.missing(0.23) == (bytes(320), (), False)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +158,8 @@ def test_a_caller_who_mutes_in_mid_word_falls_silent_and_then_pauses(
     rate_hz: int, model_rate_hz: int, silence: int
 ) -> None:
     uplink = Uplink(SpeechDetector, gap_fill_s=1.0, model_rate_hz=model_rate_hz)
-    take(uplink, spoken(1, rate_hz), rate_hz)  # the last frame came at 0.98
+    take(uplink, spoken(1, rate_hz), rate_hz)
+    assert uplink.missing(0.981) is None  # the last frame has come
     filled, edges, pauses = 0.0, list[tuple[float, Edge]](), list[float]()
     for tick in range(50, 200):
         now = tick * 0.020 + 0.001
@@ -136,13 +176,28 @@ def test_a_caller_who_mutes_in_mid_word_falls_silent_and_then_pauses(
     assert 2.0 < pauses[0] < 2.3
 
 
+@pytest.mark.parametrize("gap_fill_s", [0.0, 0.1, 0.3])
+def test_a_pause_ends_what_the_caller_said_however_little_silence_stands_in(
+    gap_fill_s: float,
+) -> None:
+    uplink = Uplink(SpeechDetector, gap_fill_s=gap_fill_s)  # it takes 0.5 s to be found
+    take(uplink, spoken(1, 8_000), 8_000)
+    assert uplink.missing(0.981) is None
+    missing = [uplink.missing(tick * 0.020 + 0.001) or (b"", (), False) for tick in range(50, 200)]
+    assert [(tuple(edges), pauses) for _, edges, pauses in missing if edges or pauses] == [
+        ((ENDED,), True)
+    ]
+    assert not uplink.sounding
+    assert take(uplink, spoken(1, 8_000), 8_000)[1] == [STARTED, SUSTAINED]
+
+
 def test_speech_that_goes_on_can_be_a_new_onset() -> None:
     uplink, pcm = Uplink(SpeechDetector), spoken(2, 8_000)
     uplink.rearm()  # before there is any audio it changes nothing
     half = len(pcm) // 2
     assert take(uplink, pcm[:half], 8_000) == (pcm[:half], [STARTED, SUSTAINED])
     uplink.rearm()
-    assert take(uplink, pcm[half:], 8_000, 1.0) == (pcm[half:], [STARTED, SUSTAINED])
+    assert take(uplink, pcm[half:], 8_000) == (pcm[half:], [STARTED, SUSTAINED])
 
 
 def test_whether_the_caller_is_heard_now() -> None:
@@ -150,7 +205,7 @@ def test_whether_the_caller_is_heard_now() -> None:
     assert not uplink.sounding
     take(uplink, spoken(0.3, 8_000), 8_000)
     assert uplink.sounding
-    take(uplink, bytes(60 * 16), 8_000, 0.3)
+    take(uplink, bytes(60 * 16), 8_000)
     assert uplink.sounding  # for a tenth of a second
-    take(uplink, bytes(300 * 16), 8_000, 0.36)
+    take(uplink, bytes(300 * 16), 8_000)
     assert not uplink.sounding

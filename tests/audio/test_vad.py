@@ -85,7 +85,7 @@ def test_edges_are_the_same_for_payloads_of_any_length(rate_hz: int, ms: int) ->
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=20))
 def test_edges_are_the_same_however_the_audio_is_cut(sizes: list[int]) -> None:
     audio = caller(8_000)[: 8_000 * 2 * 4]
-    detector, edges, at = SpeechDetector(8_000), [], 0
+    detector, edges, at = SpeechDetector(8_000), list[Edge](), 0
     for size in itertools.cycle(sizes):
         if at >= len(audio):
             break
@@ -176,7 +176,7 @@ def test_a_sound_under_250_ms_is_never_sustained(rate_hz: int, noise: str, ms: i
     for level in (500, 2_000, 8_000):
         for after_ms in (0, 4, 8, 12, 16):  # against the frames
             audio = burst(noise, ms, level, rate_hz, after_ms)
-            found.append(SpeechDetector(rate_hz).feed(audio))
+            found.append(list(SpeechDetector(rate_hz).feed(audio)))
     assert all(edges in ([], [STARTED, ENDED]) for edges in found)
     assert [STARTED, ENDED] in found or ms == 60
 

@@ -208,7 +208,8 @@ async def test_numbers_get_their_country() -> None:
 
 async def test_a_password_goes_over_nothing_that_others_read() -> None:
     async with HttpClient() as client:
-        for url in ("http://sms.example/", "sms.example", "https://u:p@sms.example/", "ftp://x/"):
-            with pytest.raises(ConfigError, match="should be https://HOST"):
+        user, bracket, port = "https://u:p@sms.example/", "https://[sms/", "https://sms.example:x/"
+        for url in ("http://sms.example/", "sms.example", user, "ftp://x/", bracket, port):
+            with pytest.raises(ConfigError, match=r"^SMS_URL should be https://HOST"):
                 SmsGateway(client, url, "us", "u", "p")
         assert TOKEN not in repr(SmsGateway(client, "https://x/", "us", "u", TOKEN))

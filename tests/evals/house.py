@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from audiosocket_agent import config, service
 from audiosocket_agent.archive import archive
@@ -144,9 +146,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Server, int, int]]:
 
 
 async def sample_data(store: Store) -> None:
-    """What `audiosocket-agent data sample` loads."""
+    """What `audiosocket-agent data sample` loads on a host in Noida: its agent has tomorrow when there
+    is tomorrow, whatever the hour here."""
+    now = datetime.now(ZoneInfo("Asia/Kolkata"))
     for kind in KINDS:
-        await import_csv(store, kind, sample(kind))
+        await import_csv(store, kind, sample(kind), now=now)
 
 
 @contextmanager

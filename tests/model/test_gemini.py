@@ -2,6 +2,7 @@
 own. What only the service itself could show is not shown here."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from google.auth.exceptions import GoogleAuthError
-from google.genai import errors
+from google.genai import errors, types
 from structlog.testing import capture_logs
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidProxy
@@ -24,7 +25,11 @@ from audiosocket_agent.errors import ModelError
 from audiosocket_agent.lab.simulator import CLOSES, Behaviour, Pcm, Simulator, ToolStep
 from audiosocket_agent.model import base, gemini
 from audiosocket_agent.model.gemini import GeminiModel, GeminiSession
-from audiosocket_agent.model.gemini_connection import FastConnection, connecting_for
+from audiosocket_agent.model.gemini_connection import (
+    MAX_UNSENT_BYTES,
+    FastConnection,
+    connecting_for,
+)
 from audiosocket_agent.model.gemini_errors import model_errors
 from audiosocket_agent.settings import Gemini
 from tests.scripted import tone
@@ -54,33 +59,39 @@ class Talk:
         self.rates: set[int] = set()
         self.events: list[base.ModelEvent] = []
         self.error: ModelError | None = None
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
 
     def take(self, pcm: bytes, rate_hz: int) -> None:
         self.audio += pcm
         self.rates.add(rate_hz)
 
+    def happened(self, event: base.ModelEvent) -> None:
+        self.events.append(event)
+        self._news.set()
+
     async def read(self) -> None:
         try:
             async for event in self.session.events():
-                async with self._news:
-                    self.events.append(event)
-                    self._news.notify_all()
+                self.happened(event)
         except ModelError as error:
-            async with self._news:
-                self.error = error
-                self._news.notify_all()
+            self.error = error
+            self._news.set()
 
     async def until(self, kind: type[base.ModelEvent], count: int = 1) -> base.ModelEvent:
-        async with asyncio.timeout(5.0), self._news:
-            await self._news.wait_for(lambda: len(self.of(kind)) >= count)
+        async with asyncio.timeout(5.0):
+            while len(self.of(kind)) < count:
+                await self._more()
         return self.of(kind)[count - 1]
 
     async def lost(self) -> ModelError:
-        async with asyncio.timeout(5.0), self._news:
-            await self._news.wait_for(lambda: self.error)
-        assert self.error is not None
+        async with asyncio.timeout(5.0):
+            while self.error is None:
+                await self._more()
         return self.error
+
+    async def _more(self) -> None:
+        self._news.clear()
+        await self._news.wait()
 
     def of(self, kind: type[base.ModelEvent]) -> list[base.ModelEvent]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -108,8 +119,12 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @asynccontextmanager
-async def talk(model: GeminiModel, setup: base.SessionSetup = SETUP) -> AsyncIterator[Talk]:
+async def talk(
+    model: GeminiModel, setup: base.SessionSetup = SETUP, *, at_once: bool = True
+) -> AsyncIterator[Talk]:
+    """`at_once`: what comes often is taken as it comes."""
     talking = Talk()
+    setup = replace(setup, happened=talking.happened if at_once else None)
     async with model.open(setup, talking.take) as session:
         talking.session = session
         reading = asyncio.create_task(talking.read())
@@ -123,9 +138,13 @@ async def talk(model: GeminiModel, setup: base.SessionSetup = SETUP) -> AsyncIte
 # -- a conversation ------------------------------------------------------------------------------
 
 
-@BOTH_PATHS
+@pytest.mark.parametrize(
+    ("fast_path", "at_once"),
+    [(True, True), (True, False), (False, True)],
+    ids=["fast", "fast-in-turn", "sdk"],
+)
 @pytest.mark.parametrize("dressed", ["", "merge", "pretty", "binary"])
-async def test_a_conversation(model: Any, fast_path: bool, dressed: str) -> None:
+async def test_a_conversation(model: Any, fast_path: bool, at_once: bool, dressed: str) -> None:
     behaviour = Behaviour(
         connect_delay_seconds=0.0,
         think_seconds=0.02,
@@ -136,7 +155,7 @@ async def test_a_conversation(model: Any, fast_path: bool, dressed: str) -> None
         faults=frozenset({dressed} & {"pretty", "binary"}),
     )
     async with Simulator(behaviour) as simulator:
-        async with talk(model(simulator, fast_path=fast_path)) as call:
+        async with talk(model(simulator, fast_path=fast_path), at_once=at_once) as call:
             await call.until(base.TurnEnded)
             assert bytes(call.audio) == tone(0.5)  # once, whichever path took it
             await call.says(assets.speech("caller")[: 16_000 * 2 * 3] + bytes(32_000))
@@ -236,6 +255,34 @@ async def test_whether_a_tool_is_waited_for_is_said_in_so_many_words(model: Any)
         declared = {each["name"]: each["behavior"] for each in tools["functionDeclarations"]}
         assert declared == {"find": "BLOCKING", "wander": "NON_BLOCKING"}
         assert [each.get("scheduling") for each in record.tool_responses] == [None, "WHEN_IDLE"]
+
+
+async def test_calls_with_the_same_tool_hold_one_schema_of_it(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemini, "MAX_SCHEMAS", 1)
+    other = ToolSpec("seek", "Seek a thing.", {"type": "object", "properties": {"it": {}}})
+
+    def schemas() -> int:
+        return sum(type(each) is types.Schema for each in gc.get_objects())
+
+    async with Simulator(QUICK) as simulator:
+        talking = model(simulator)
+        async with talk(talking) as call:
+            await call.until(base.TurnEnded)
+            held = schemas()
+            async with talk(talking) as call:
+                await call.until(base.TurnEnded)
+                assert schemas() == held
+            setup = replace(SETUP, tools=(replace(TOOL, name="search"), other))
+            async with talk(talking, setup) as call:
+                await call.until(base.TurnEnded)
+        *same, last = [record.setup["tools"] for record in simulator.sessions if record.setup]
+        assert same[0] == same[1]
+        assert [
+            list(each["parameters"]["properties"]) for each in last[0]["functionDeclarations"]
+        ] == [["what"], ["it"]]
+    assert len(talking._schemas) == 1
 
 
 # -- the setup -----------------------------------------------------------------------------------
@@ -441,6 +488,16 @@ async def test_a_fault_of_ours_in_the_audio_path_is_ours(model: Any, fast_path: 
             await until_lost(model(simulator, fast_path=fast_path), take)
 
 
+async def test_a_fault_of_ours_with_an_event_is_ours(model: Any) -> None:
+    def happened(event: base.ModelEvent) -> None:
+        raise TypeError("ours")
+
+    setup = replace(SETUP, happened=happened)
+    async with Simulator(QUICK) as simulator:
+        with pytest.raises(TypeError, match="ours"):
+            await until_lost(model(simulator), lambda pcm, rate_hz: None, setup)
+
+
 async def test_a_result_the_sdk_refuses_does_not_stop_what_is_sent_after_it(model: Any) -> None:
     async with Simulator(QUICK) as simulator:
         async with talk(model(simulator)) as call:
@@ -467,6 +524,9 @@ async def test_a_message_that_is_not_as_expected_is_left_to_the_sdk(message: byt
         def take_audio(self, pcm: bytes, rate_hz: int) -> None:
             raise AssertionError("nothing of it is taken")
 
+        def take_message(self, message: bytes) -> bool:
+            return False
+
     connecting_for.set(Taker())
     connection = FastConnection(ClientProtocol(parse_uri("wss://localhost")))
     assert connection._without_audio(message) == message
@@ -479,9 +539,6 @@ async def test_audio_is_for_a_connection_that_is_open() -> None:
         def write(self, data: Any) -> None:
             self.written += bytes(data)
 
-        def get_write_buffer_size(self) -> int:
-            return 0
-
         def is_closing(self) -> bool:
             return False
 
@@ -489,6 +546,9 @@ async def test_audio_is_for_a_connection_that_is_open() -> None:
         connection: FastConnection | None = None
 
         def take_audio(self, pcm: bytes, rate_hz: int) -> None: ...
+
+        def take_message(self, message: bytes) -> bool:
+            return False
 
     connecting_for.set(Taker())
     connection = FastConnection(ClientProtocol(parse_uri("wss://localhost")))
@@ -551,14 +611,25 @@ async def test_audio_for_a_model_that_does_not_read_is_dropped_at_a_bound(model:
             await call.until(base.TurnEnded)
             connection = call.session.connection
             assert connection is not None
+            most = 0
             for _ in range(30_000):  # 28 MB at once: more than the kernel takes off us
                 call.session.send_audio(bytes(640), 16_000)
+                most = max(most, connection.transport.get_write_buffer_size())
             assert connection.dropped > 0
+            assert MAX_UNSENT_BYTES <= most < MAX_UNSENT_BYTES + 2_000
+            async with asyncio.timeout(5.0):
+                while connection.transport.get_write_buffer_size():  # noqa: ASYNC110 - the kernel's
+                    await asyncio.sleep(0.01)
+            dropped = connection.dropped
+            call.session.send_audio(bytes(640), 16_000)
+            assert connection.dropped == dropped
 
 
-async def until_lost(model: GeminiModel, sink: base.AudioSink) -> None:
+async def until_lost(
+    model: GeminiModel, sink: base.AudioSink, setup: base.SessionSetup = SETUP
+) -> None:
     """Hold a session, and take its events until something is raised."""
-    async with model.open(SETUP, sink) as session:
+    async with model.open(setup, sink) as session:
         async for _ in session.events():
             pass
 

@@ -17,7 +17,12 @@ from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
-from audiosocket_agent.model.gemini_connection import FastConnection, _next_key, connecting_for
+from audiosocket_agent.model.gemini_connection import (
+    FastConnection,
+    _next_key,
+    connecting_for,
+    rate_of,
+)
 
 TURN_OVER = '{"serverContent":{"turnComplete":true}}'
 
@@ -38,6 +43,9 @@ class Taker:
     def take_audio(self, pcm: bytes, rate_hz: int) -> None:
         assert rate_hz == 24_000
         self.story.append(pcm)
+
+    def take_message(self, message: bytes) -> bool:
+        return False
 
 
 @asynccontextmanager
@@ -78,14 +86,52 @@ async def test_audio_keeps_its_order_with_everything_else() -> None:
     ]
 
 
-async def test_a_fault_in_what_takes_the_audio_is_raised_to_whoever_reads() -> None:
+async def test_what_is_taken_keeps_its_order_with_what_is_read() -> None:
+    class Quick(Taker):
+        def take_message(self, message: bytes) -> bool:
+            if b"word" in message:
+                self.story.append(message)
+            return b"word" in message
+
+    async def speak(server: ServerConnection) -> None:
+        await server.send("word 1")
+        await server.send(audio(b"1111"))
+        await server.send(TURN_OVER)
+        await server.send("word 2")  # while nobody has seen that the turn was over
+        await server.send(audio(b"2222"))
+        await server.recv()
+        await server.send(["wor", "d 3"])
+        await server.send("word 4")
+        await server.send(audio(b"3333"))
+        await server.send(TURN_OVER)
+
+    taker = Quick()
+    async with connected(taker, speak) as connection:
+        await asyncio.sleep(0.05)  # all is there before anything is read
+        for _ in range(2):
+            taker.story.append(await connection.recv())
+            await asyncio.sleep(0.01)
+            taker.story.append(b"dealt with")
+            connection.send_audio_end()
+    over = [TURN_OVER.encode(), b"dealt with"]
+    assert taker.story == [
+        *(b"word 1", b"1111", *over, b"word 2", b"2222"),
+        *(b"word 3", b"word 4", b"3333", *over),
+    ]
+
+
+@pytest.mark.parametrize("said", [audio(b"1111"), "a word"])
+async def test_a_fault_in_what_takes_it_is_raised_to_whoever_reads(said: str) -> None:
     class Broken(Taker):
         def take_audio(self, pcm: bytes, rate_hz: int) -> None:
             raise LookupError("ours")
 
+        def take_message(self, message: bytes) -> bool:
+            raise LookupError("ours")
+
     async def speak(server: ServerConnection) -> None:
         await server.recv()
-        await server.send(audio(b"1111"))
+        await server.send(said)
 
     async with connected(Broken(), speak) as connection:
         reading = asyncio.create_task(connection.recv())
@@ -114,6 +160,30 @@ async def test_frames_of_ours_are_frames_between_those_of_websockets(size: int) 
     sent = json.loads(said)["realtime_input"]["audio"]
     assert sent["mime_type"] == "audio/pcm;rate=8000"
     assert len(b64decode(sent["data"])) == size
+
+
+def test_audio_without_a_sample_is_nobodys_speech() -> None:
+    said = [b"", bytes(99), b"", bytes(99)]
+    texts = [audio(pcm).replace("}]}}}", " " * 40 + "}]}}}") for pcm in said]
+    pieces = [frame(1, text.encode()) for text in texts]
+    assert story(pieces, FastConnection, 0)[:-2] == [b"24000: " + bytes(99)] * 2
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "rate_hz"),
+    [
+        ("audio/pcm;rate=24000", 24_000),
+        ("audio/pcm;rate=8000", 8_000),
+        ("audio/l16; rate=16000; channels=1", 16_000),
+        ("audio/pcm", 24_000),
+        ("audio/pcm;rate=0", 24_000),
+        ("audio/pcm;rate=24001", 24_000),  # whose matrix would have gigabytes
+        ("audio/pcm;rate=\u0661\u0662000", 24_000),
+        ("audio/pcm;rate=" + "9" * 5_000, 24_000),
+    ],
+)
+def test_the_rate_is_one_that_speech_comes_at(mime_type: str, rate_hz: int) -> None:
+    assert rate_of(mime_type) == rate_hz
 
 
 async def test_no_two_frames_have_the_same_key() -> None:

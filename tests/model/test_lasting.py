@@ -136,6 +136,26 @@ async def test_a_reply_that_is_cut_off_ends_for_the_call_and_is_asked_for_again(
 
 
 @in_virtual_time
+async def test_what_is_told_at_once_counts_as_all_else_until_its_connection_is_left() -> None:
+    trunk, told = Trunk(), list[base.ModelEvent]()
+    async with talking(trunk, setup=base.SessionSetup("", "", happened=told.append)) as talk:
+        first = trunk.puppet
+        words, handle = base.Transcript("caller", "When do you open?"), base.Resumable("h1")
+        for event in (words, handle):
+            first.tell_at_once(event)
+        assert told == [words, handle]
+        first.fails()
+        await asyncio.sleep(0.1)
+        first.tell_at_once(base.Transcript("agent", "this comes too late"))
+        await asyncio.sleep(1.0)
+        assert trunk.setups[1].resume == "h1"
+        assert 'caller: "When do you open?"' not in trunk.setups[1].instructions  # h1 knows of it
+        trunk.puppets[1].tell_at_once(base.GenerationEnded())
+        assert told == [words, handle, base.GenerationEnded()]
+        assert talk.of(base.Reconnected)
+
+
+@in_virtual_time
 async def test_an_answer_that_has_not_begun_is_asked_for() -> None:
     trunk = Trunk()
     async with talking(trunk) as talk:
@@ -316,6 +336,41 @@ async def test_a_session_that_asks_the_same_again_gets_its_own_answer() -> None:
             talk.session.send_tool_result(call, {"output": "on the left"})
         assert new.results == [(again, {"output": "on the left"})]
         assert new.texts == [CONTINUE]
+
+
+@in_virtual_time
+async def test_so_does_one_that_asks_it_under_the_same_id() -> None:
+    trunk = Trunk()
+    async with talking(trunk) as talk:
+        puppet = await greeted(trunk, talk)
+        puppet.tell(CALL)
+        await asyncio.sleep(0.1)
+        puppet.fails()
+        await asyncio.sleep(1.0)
+        new = trunk.puppets[1]
+        new.tell(CALL)
+        await asyncio.sleep(0.1)
+        talk.session.send_tool_result(CALL, {"output": "on the left"})
+        assert new.results == [(CALL, {"output": "on the left"})]
+
+
+@in_virtual_time
+async def test_calls_without_ids_are_told_apart() -> None:
+    trunk = Trunk()
+    one, other = base.ToolCall("", "find", {"what": "it"}), base.ToolCall("", "end", {})
+    async with talking(trunk) as talk:
+        puppet = await greeted(trunk, talk)
+        puppet.tell(one)
+        await asyncio.sleep(0.1)
+        puppet.fails()
+        await asyncio.sleep(1.0)
+        new = trunk.puppets[1]
+        new.tell(other)
+        await asyncio.sleep(0.1)
+        for call in (other, one):
+            talk.session.send_tool_result(call, {"output": call.name})
+        assert new.results == [(other, {"output": "end"})]
+        assert '{"output": "find"}' in new.texts[-1]
 
 
 @in_virtual_time

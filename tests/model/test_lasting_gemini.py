@@ -92,6 +92,7 @@ async def talking(*models: GeminiModel | Rung, tools: tuple[Any, ...] = ()) -> A
     talk = Talk()
     rungs = [model if isinstance(model, Rung) else Rung(model) for model in models]
     setup = base.SessionSetup("Be brief.", "Greet.", tools, quiet=lambda: talk.quiet)
+    setup = replace(setup, happened=talk.events.append)
     async with LastingModel(rungs).open(setup, talk.take) as session:
         talk.session = session
         reading = asyncio.create_task(talk.read())

@@ -1,5 +1,7 @@
 """What a lasting conversation is made of, piece by piece: no loop, and time is an argument."""
 
+import tracemalloc
+
 import pytest
 
 from audiosocket_agent.errors import ModelError
@@ -400,6 +402,19 @@ def test_rates_are_not_joined() -> None:
     assert list(backlog.unsent()) == [FRAME, wide]
 
 
+def test_five_seconds_of_silence_are_kept_in_a_few_bytes() -> None:
+    backlog = Backlog()
+    tracemalloc.start()
+    for _ in range(250):
+        backlog.keep_audio(bytes(bytearray(320)), 8_000, True)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 16_000  # of 80,000
+    assert b"".join(item.pcm for item in backlog.again() if isinstance(item, Audio)) == bytes(
+        80_000
+    )
+
+
 # -- the turn --------------------------------------------------------------------------------------
 
 
@@ -425,4 +440,16 @@ def test_a_tool_that_is_asked_for_is_a_turn_under_way() -> None:
     assert turn.event(CALL)
     assert (turn.under_way, turn.generating, turn.spoke, turn.owed) == (True, False, False, True)
     turn.event(base.Interrupted())
+    assert not turn.owed
+
+
+def test_an_interruption_that_comes_after_its_turn_does_not_leave_the_next_one_owed() -> None:
+    turn = Turn()
+    turn.audio()
+    turn.event(base.TurnEnded(spoke=True))
+    turn.event(base.Interrupted())  # late: the end of it was still being heard
+    turn.event(base.Transcript("caller", "Stop!"))
+    assert turn.owed
+    turn.audio()
+    turn.event(base.TurnEnded(spoke=True))  # not every model tells the end of its generation
     assert not turn.owed

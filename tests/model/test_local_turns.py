@@ -103,6 +103,10 @@ def test_what_was_not_found_is_made_a_turn() -> None:
     backlog = kept(Text("(…)"), FRAME, AudioPause(), FRAME)
     backlog.mark()
     assert again(backlog) == ["Text", "ActivityStart", "Audio", "ActivityEnd"]
+    backlog = kept(FRAME)
+    backlog.mark()
+    backlog.keep(FRAME, sent=True)
+    assert again(backlog) == ["ActivityStart", "Audio", "ActivityEnd", "Audio"]
     silent = kept(Text("(…)"))
     silent.mark()
     assert again(silent) == ["Text"]

@@ -96,7 +96,12 @@ async def talking(
     clock: Callable[[], float] | None = None,
 ) -> AsyncIterator[Talk]:
     talk = Talk()
-    setup = setup or base.SessionSetup("Be brief.", "Greet.", quiet=lambda: talk.quiet)
+    setup = setup or base.SessionSetup(
+        "Be brief.",
+        "Greet.",
+        quiet=lambda: talk.quiet,
+        happened=lambda event: talk.story.append((asyncio.get_running_loop().time(), event)),
+    )
     rungs = [model if isinstance(model, Rung) else Rung(model) for model in models]
     lasting = LastingModel(rungs, clock or asyncio.get_running_loop().time)
     async with lasting.open(setup, talk.take) as session:

@@ -103,6 +103,7 @@ async def running_service(simulator: Simulator, **settings: str) -> AsyncIterato
     variables. Raises RuntimeError with its log if it does not start."""
     environment = {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # of another checkout, to be measured
         "AUDIOSOCKET_PORT": "0",
         "FASTAGI_PORT": "0",
         "METRICS_HOST": "127.0.0.1",

@@ -1,6 +1,6 @@
 """Four of our services on one PostgreSQL, behind a real HAProxy with the shipped configuration, under a
 real Asterisk: calls are spread, a killed service's calls go on with the others, and all four are
-restarted, one after the other, under their calls.
+restarted, one after the other, under their calls. A human is told of a caller by the one that has them.
 
 Most callers are Asterisk's own (Local channels that say nothing): 40 of them cost less than ten with
 phones. One has a phone, and what is heard there counts.
@@ -12,7 +12,7 @@ import random
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,11 +27,28 @@ from audiosocket_agent.lab.simulator import Behaviour, Simulator
 from tests.deploy.unit import DEPLOY
 from tests.pbx.asterisk import AGENT, PLAIN, WIDE_AGENT, Asterisk, free_port
 from tests.pbx.conftest import Attach, Measure
+from tests.pbx.ear import align
+from tests.pbx.phone import Phone
 from tests.pbx.service import Service, running_service
 from tests.pbx.sip import Caller
 from tests.pbx.speech import PROMPT_RATE_HZ, prompt
 from tests.pbx.test_calls import eventually
-from tests.pbx.test_ways import AFTERWARDS, GREETING, QUESTION, speech
+from tests.pbx.test_ways import (
+    AFTERWARDS,
+    BRIEFING,
+    GREETING,
+    OF_THE_CALLER,
+    OF_THE_HUMAN,
+    QUESTION,
+    REASON,
+    TELLS,
+    Bench,
+    Way,
+    passes_on_to,
+    speech,
+    until_heard,
+)
+from tests.pbx.test_ways import WAYS as DIALPLANS
 from tests.profiles import DESK
 from tests.records.postgres import PROGRAMS, Cluster
 
@@ -199,8 +216,18 @@ def _free(port: int) -> bool:
 
 
 @pytest.fixture
+def behaviours() -> Sequence[Behaviour]:
+    """Of the model, session by session; the last one's are those of all that follow."""
+    return [TALKS]
+
+
+@pytest.fixture
 async def fleet(
-    asterisk: Asterisk, attach: Attach, cluster: Cluster, tmp_path: Path
+    asterisk: Asterisk,
+    attach: Attach,
+    cluster: Cluster,
+    tmp_path: Path,
+    behaviours: Sequence[Behaviour],
 ) -> AsyncIterator[Fleet]:
     base = ports()
     settings = {
@@ -214,7 +241,11 @@ async def fleet(
         "MAX_LOOP_LAG": "0",  # of a machine that others use, too
     }
     state = tmp_path
-    async with Simulator(TALKS) as gemini:
+
+    def behaviour(number: int) -> Behaviour:
+        return behaviours[min(number, len(behaviours) - 1)]
+
+    async with Simulator(behaviour_for=behaviour) as gemini:
         own = Fleet(asterisk, gemini, settings, state, attach, len(asterisk.log()))
         await own.start(1)  # which makes the tables
         await asyncio.gather(*map(own.start, INSTANCES[1:]))
@@ -316,3 +347,66 @@ async def test_plain_audiosocket_goes_to_whoever_has_the_fewest_calls(fleet: Fle
         await fleet.place(PLAIN, 1)
         await fleet.until_up(2 * len(INSTANCES))
         assert [len(its) for its in (await fleet.calls()).values()] == [2, 2, 2, 2]
+
+
+# -- attended ------------------------------------------------------------------------------------
+
+ASKS_A_HUMAN: Final = [passes_on_to("expert"), TELLS, TALKS]
+
+
+@asynccontextmanager
+async def asked(fleet: Fleet, way: Way, human: Phone) -> AsyncIterator[tuple[Bench, int]]:
+    """A caller who is being passed on while the human's phone rings; the number of who has them."""
+    async with Caller(fleet.asterisk.sip_port) as caller:
+        anyone = next(iter(fleet.services.values()))
+        bench = Bench(fleet.asterisk, fleet.gemini, anyone, caller)
+        await bench.asks(way)
+        [number] = [number for number, calls in (await fleet.calls()).items() if calls]
+        bench.agent = fleet.services[number]
+        assert await human.rings(timeout=20.0) == REASON
+        await asyncio.sleep(1.0)  # the phone rings; the model is ready meanwhile
+        yield bench, number
+
+
+@pytest.mark.parametrize("behaviours", [ASKS_A_HUMAN], ids=["attended"])
+@pytest.mark.parametrize("way", DIALPLANS)
+async def test_a_human_is_told_by_the_service_that_has_the_caller(fleet: Fleet, way: Way) -> None:
+    async with (
+        Phone("human", fleet.asterisk.sip_port) as human,
+        asked(fleet, way, human) as (b, number),
+    ):
+        await human.answer()
+        await until_heard(lambda: human.heard, BRIEFING)
+        human.press("1")
+        await eventually(b.alone, 5.0)
+        said = human.say_all(prompt(OF_THE_HUMAN), PROMPT_RATE_HZ)
+        await asyncio.gather(said, b.caller.say_all(prompt(OF_THE_CALLER), PROMPT_RATE_HZ))
+        await until_heard(lambda: b.caller.heard, OF_THE_HUMAN)
+        await until_heard(lambda: human.heard, OF_THE_CALLER)
+        assert not align(b.caller.heard.pcm, prompt(BRIEFING), PROMPT_RATE_HZ).found
+        await human.hangup()
+        await b.caller.until_ended(timeout=10.0)
+        for other, service in fleet.services.items():
+            for outcome in ("accepted", "transferred"):
+                there = await service.metric("calls_total", outcome=outcome)
+                assert there == (other == number)
+
+
+@pytest.mark.parametrize("behaviours", [ASKS_A_HUMAN], ids=["attended"])
+@pytest.mark.parametrize("way", DIALPLANS[:1])  # `run` waits in the service that is killed
+async def test_a_caller_whose_service_is_killed_while_a_human_rings_is_not_lost(
+    fleet: Fleet, way: Way
+) -> None:
+    async with (
+        Phone("human", fleet.asterisk.sip_port) as human,
+        asked(fleet, way, human) as (b, number),
+    ):
+        fleet.services[number].kill()
+        await fleet.end(number)
+        human.refuse(486)
+        await fleet.until_up(1)  # another one has the caller
+        await b.caller.until_quiet()
+        await b.caller.say_all(prompt(QUESTION), PROMPT_RATE_HZ)
+        await b.goes_on()
+        assert fleet.given_up() == 0
+        await b.caller.hangup()

@@ -353,6 +353,21 @@ async def test_what_is_skipped_is_counted_once_whatever_the_reason() -> None:
     assert connection.leg.take_counts().skipped_seconds == 0
 
 
+@in_virtual_time
+async def test_a_loop_that_only_reads_keeps_all_callers_time() -> None:
+    """It comes to its timers after all that can be read: whoever is read has the others' time kept."""
+    ticker = Ticker(asyncio.get_running_loop().time)
+    talker, other = Connection(ticker=ticker), Connection(ticker=ticker)
+    talker.says(ID)
+    await asyncio.sleep(0.011)
+    for _ in range(30):
+        stall(0.002)
+        talker.says(wire.audio(0x10, FRAME))
+    for connection in (talker, other):
+        left = [time for time, _, _ in connection.frames]
+        assert left == pytest.approx([0.0, 0.02, 0.04, 0.06], abs=0.002)
+
+
 # -- who listens in --------------------------------------------------------------------------------
 
 
@@ -586,6 +601,36 @@ async def test_a_cut_in_the_middle_of_a_frame() -> None:
     assert outcome is Outcome.PEER_ERROR
     assert isinstance(error, PeerError)
     assert error.code == "truncated"
+
+
+@in_virtual_time
+async def test_who_hangs_up_at_the_first_of_several_frames_hears_no_other() -> None:
+    connection, desk = Connection(), Desk()
+    connection.desk = desk
+    connection.says(ID + CALLER)
+    heard, hears = len(desk.audio), desk.heard
+
+    def hang_up(payload: bytes, rate_hz: int, now: float) -> None:
+        hears(payload, rate_hz, now)
+        connection.leg.hang_up()
+
+    desk.heard = hang_up  # type: ignore[method-assign]
+    connection.says(CALLER * 3)
+    assert len(desk.audio) == heard + 1
+
+
+@pytest.mark.parametrize(("a_second", "refused"), [(190, False), (1_000, True)])
+@in_virtual_time
+async def test_messages_that_come_one_by_one_are_counted_too(a_second: int, refused: bool) -> None:
+    connection = Connection()
+    connection.says(ID)
+    for _ in range(40 * a_second):
+        connection.says(wire.audio(Kind.SLIN, b"\x11\x11"))  # a single sample: it has no length
+        await asyncio.sleep(1 / a_second)
+    errors = [error for _, error in connection.desk.ends]
+    assert [error.code for error in errors if isinstance(error, PeerError)] == [
+        "too_fast"
+    ] * refused
 
 
 @pytest.mark.parametrize(("sent", "code"), [(b"", None), (ID[:7], "truncated")])

@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+from audiosocket_agent import config
+from audiosocket_agent.cli.database import NothingThere, records
 from audiosocket_agent.records.ids import uuid7
 from audiosocket_agent.records.journal import Journal
 from audiosocket_agent.records.rows import Callback, Row, Ticket
@@ -190,6 +192,18 @@ async def test_where_there_are_no_records_is_one_line(tmp_path: Path) -> None:
         )
 
 
+async def test_records_that_this_user_may_not_see_are_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(config, "INSTALLED_STATE", tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(NothingThere, match="permission denied; run this as root or as the service"):
+        async with records(EXAMPLE):
+            pass
+
+
 # -- deletion ----------------------------------------------------------------------------------------
 
 
@@ -218,8 +232,11 @@ async def test_a_caller_is_forgotten_however_the_number_is_written(host: Host) -
     assert (await host.run("calls", "show", CALL)).code == 1
 
 
-async def test_a_call_that_waits_in_the_journal_is_forgotten_with_its_recording(host: Host) -> None:
-    state = Path(host.settings["STATE_DIRECTORY"])
+@pytest.mark.parametrize("instance", ["", "2"])
+async def test_a_call_that_waits_in_the_journal_is_forgotten_with_its_recording(
+    host: Host, instance: str
+) -> None:
+    state = Path(host.settings["STATE_DIRECTORY"], instance)
     call_id, number = "abcdef01-0000-4ef0-8234-56789abcdef0", "+4930777"
     wav = state / "recordings" / "2026" / f"{call_id}.wav"
     for whom in (("--caller", number), (call_id[:8],)):

@@ -249,3 +249,11 @@ def test_a_day_begins_with_nothing_spent() -> None:
 
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def test_a_call_that_is_still_in_yesterday_leaves_what_is_spent_today() -> None:
+    budget = Budget(Decimal(5))
+    today = datetime(2026, 11, 21, 0, 1, tzinfo=UTC)
+    budget.spend(Decimal(5), today)
+    budget.spend(Decimal(1), today - timedelta(minutes=2))
+    assert budget.is_spent(today)

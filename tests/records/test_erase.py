@@ -1,7 +1,7 @@
 """What is forgotten is nowhere: not in a table, not in a file, not in the journal."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from audiosocket_agent.records.journal import Journal
 from audiosocket_agent.records.reference import KINDS, import_csv
 from audiosocket_agent.records.rows import Row
 from audiosocket_agent.records.store import Store
+from audiosocket_agent.records.sweep import sweep_days
 from tests.records.made import (
     CALL,
     NUMBER,
@@ -248,3 +249,28 @@ async def test_what_a_business_knows_of_its_customers_is_not_of_any_call(
     await erase.expire(store, datetime.now(UTC) + timedelta(days=1))
     for kind in KINDS:
         assert (await import_csv(store, kind, sample(kind))).added == 0
+
+
+def test_of_recordings_here_those_of_old_days_go_whoever_has_deleted_their_rows(
+    tmp_path: Path,
+) -> None:
+    names = {
+        name: tmp_path / name.format(CALL)
+        for name in (
+            "2026/11/18/{}.wav",
+            "2026/11/18/{}-2.wav",
+            "2026/11/19/{}.wav",
+            "open/2026-11-18_{}.wav",
+            "open/2026-11-19_{}.wav",
+            "of-others/{}.wav",
+            "2026/11/18/speech.wav",
+            "2026/13/18/{}.wav",
+        )
+    }
+    for path in names.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert sweep_days(tmp_path, date(2026, 11, 19)) == (3, {})
+    gone = [name for name, path in names.items() if not path.exists()]
+    assert gone == ["2026/11/18/{}.wav", "2026/11/18/{}-2.wav", "open/2026-11-18_{}.wav"]
+    assert sweep_days(tmp_path / "nowhere", date(2026, 11, 19)) == (0, {})

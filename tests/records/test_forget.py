@@ -17,13 +17,14 @@ from sqlalchemy import Connection, MetaData, inspect, select
 from audiosocket_agent.lab.caller import Call
 from audiosocket_agent.lab.simulator import GOODBYE, Behaviour, Exchange, Line, Simulator, Use
 from audiosocket_agent.lab.sound import SHIPPED_CALLER, read_utterances
-from audiosocket_agent.records import listing
+from audiosocket_agent.records import codec, listing
 from audiosocket_agent.records.listing import CallRecord
 from audiosocket_agent.records.store import Store
 from tests.agi.dialplan import FACTS, agi
 from tests.commands import Done, run
 from tests.records.conftest import Database, until
 from tests.records.leaky import KEY as TOOLS_KEY
+from tests.records.made import ended
 from tests.serving import EXAMPLE, HOST, Service, serving
 from tests.tools.shop import Shop, raw, shop
 
@@ -311,4 +312,19 @@ async def test_of_a_service_that_was_killed_without_its_database_nothing_comes_b
     forgotten = await forget(database, tmp_path, "--caller", CALLER)
     assert forgotten.out == "deleted: 2 calls, 1 ticket, 2 recordings\n"
     assert journal(tmp_path) == []
+    await nothing_is_left(database, tmp_path)
+
+
+async def test_what_other_services_of_this_host_have_left_is_forgotten_too(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/agent.db", lambda: None, lambda: None)
+    async with database.store() as store:
+        await store.open()
+    line = codec.line(ended(id=str(CALL), caller=CALLER))
+    journal, recordings = tmp_path / "1" / "journal", tmp_path / "2" / "recordings" / "open"
+    journal.mkdir(parents=True)
+    recordings.mkdir(parents=True)
+    (journal / "00000000000000000001.jsonl").write_bytes(line)
+    (recordings / f"2026-11-20_{CALL}.wav").write_bytes(b"RIFF")
+    forgotten = await forget(database, tmp_path, "--caller", CALLER)
+    assert forgotten.out == "deleted: 1 call, 1 recording\n"
     await nothing_is_left(database, tmp_path)

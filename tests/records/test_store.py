@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -42,6 +43,7 @@ from tests.records.made import (
     turn,
     usage,
 )
+from tests.records.postgres import Cluster
 from tests.records.strategies import parts
 
 SOON = 10.0
@@ -255,6 +257,29 @@ async def test_another_file_in_its_place_is_used_from_then_on(tmp_path: Path) ->
         assert [row.n for row in await kept(store, Turn)] == [1, 3]
 
 
+async def test_what_was_written_to_the_file_before_it_does_not_spoil_another_in_its_place(
+    tmp_path: Path,
+) -> None:
+    file, backup = tmp_path / "records.db", tmp_path / "backup.db"
+    async with Store(f"sqlite:///{file}", migrate=True) as store:
+        await store.write([turn(1)], SOON)
+        copy(file, backup)
+        for n in range(2, 100):
+            await store.write([turn(n, text="a" * 2000)], SOON)
+        backup.rename(file)
+        await store.write([turn(100)], SOON)
+        assert [row.n for row in await kept(store, Turn)] == [1, 100]
+    with closing(sqlite3.connect(file)) as after:
+        assert [*after.execute("PRAGMA integrity_check")] == [("ok",)]
+
+
+async def test_what_sqlite_keeps_of_its_file_in_memory_is_bounded(tmp_path: Path) -> None:
+    async with Store(f"sqlite:///{tmp_path / 'records.db'}", migrate=True) as store:
+        async with store.reading() as connection:
+            kept = await connection.exec_driver_sql("PRAGMA cache_size")
+            assert kept.scalar() == -256  # kB; by itself it would be 2 MB, for each connection
+
+
 async def test_another_process_that_writes_for_too_long_is_an_error_in_time(
     tmp_path: Path, hurried: None
 ) -> None:
@@ -272,6 +297,37 @@ async def test_another_process_that_writes_for_too_long_is_an_error_in_time(
         other.close()
         told = await store.commit(ticket(), SOON)
         assert await kept(store, type(told)) == [told]
+
+
+async def test_what_was_given_up_and_is_written_all_the_same_comes_before_what_follows(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "records.db"
+    async with Store(f"sqlite:///{file}", migrate=True) as store:
+        await store.open()
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            # SQLite looks again after 53 ms, and then after 78: what follows could be there before it
+            with pytest.raises(StoreError, match=r"no answer within 0\.06 s"):
+                await store.write([alive(peer="before")], 0.06)
+            follows = asyncio.create_task(store.write([alive(peer="after")], SOON))
+            await asyncio.sleep(0)
+        await follows
+    with closing(sqlite3.connect(file)) as after:  # both are over
+        assert [*after.execute("SELECT peer FROM live")] == [("after",)]
+
+
+async def test_a_store_is_closed_once_what_was_given_up_is_over(tmp_path: Path) -> None:
+    file = tmp_path / "records.db"
+    async with Store(f"sqlite:///{file}", migrate=True) as store:
+        await store.open()
+        other = sqlite3.connect(file, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError):
+            await store.write([turn(1)], 0.05)
+        asyncio.get_running_loop().call_later(0.1, other.rollback)
+    with closing(other):
+        assert [*other.execute("SELECT n FROM turns")] == [(1,)]
 
 
 async def test_without_psycopg_a_postgresql_is_a_mistake_in_the_settings(
@@ -304,3 +360,25 @@ async def test_a_database_that_cannot_be_asked_lacks_nothing(tmp_path: Path) -> 
         file.unlink()
         with pytest.raises(StoreError, match="No such file"):
             await store.lacks(schema.live, "a")
+
+
+@pytest.mark.pbx
+async def test_a_server_that_can_only_be_read_after_a_fail_over_is_left(cluster: Cluster) -> None:
+    url = cluster.database()
+    async with Store(url, migrate=True) as store:
+        await store.write([turn(1)], SOON)
+    with psycopg.connect(url, autocommit=True) as other:
+
+        def only_read(how: str) -> None:
+            name = other.info.dbname
+            other.execute(
+                f"ALTER DATABASE {name} SET default_transaction_read_only = {how}".encode()
+            )
+
+        only_read("on")
+        async with Store(url) as store:
+            with pytest.raises(StoreError, match="read-only"):
+                await store.write([turn(2)], SOON)
+            only_read("off")  # of those who connect from now on
+            await store.write([turn(3)], SOON)
+            assert [row.n for row in await kept(store, Turn)] == [1, 3]

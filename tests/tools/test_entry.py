@@ -41,6 +41,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two packages are installed."""
     (tmp_path / "acme_orders.py").write_text(MODULE, encoding="utf-8")
     (tmp_path / "acme_broken.py").write_text("1 / 0\n", encoding="utf-8")
+    (tmp_path / "acme_unset.py").write_text("{}['ACME_KEY']\n", encoding="utf-8")
     for name, points in (("acme", POINTS), ("other", f"[{GROUP}]\ntwice = acme_orders:status\n")):
         info = tmp_path / f"{name}-1.0.dist-info"
         info.mkdir()
@@ -48,7 +49,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (info / "entry_points.txt").write_text(points, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    for name in ("acme_orders", "acme_broken"):
+    for name in ("acme_orders", "acme_broken", "acme_unset"):
         sys.modules.pop(name, None)
 
 
@@ -77,6 +78,7 @@ def test_an_entry_point_is_called_as_it_is_named() -> None:
         ("acme_orders:", "cannot be had"),
         ("acme_none:x", "cannot be had: ModuleNotFoundError: No module named 'acme_none'"),
         ("acme_broken:x", "cannot be had: ZeroDivisionError: division by zero"),
+        ("acme_unset:x", "acme_unset:x cannot be had: KeyError: 'ACME_KEY'"),
         (":x", "cannot be had: ValueError"),
         ("os:system", "is no async function"),
     ],

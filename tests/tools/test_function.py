@@ -78,6 +78,15 @@ async def test_it_gets_its_arguments_as_their_types_and_its_defaults_where_there
     assert result == {"booked": "2026-11-21 inside 2 None", "key": "key-1"}
 
 
+async def test_what_may_be_none_is_none_where_it_is_left_out_and_has_no_default() -> None:
+    async def seats(call: CallControl, guests: int | None, day: date | None = None) -> str:
+        """Say how many seats are free."""
+        return f"{guests} {day}"
+
+    assert await used(from_function(seats)) == {"output": "None None"}
+    assert await used(from_function(seats), guests="3") == {"output": "3 None"}
+
+
 async def test_what_it_returns_that_is_no_mapping_is_its_output() -> None:
     def hours() -> list[str]:
         """Say when we are open."""
@@ -124,6 +133,9 @@ def test_what_no_model_could_be_told_of_is_no_tool() -> None:
     def strange(x: object) -> None:
         """Do."""
 
+    def elsewhere(x: int = Field(ge=1, description="It.")) -> None:
+        """Do."""
+
     for function, what in (
         (silent, "silent has no docstring"),
         (only_arguments, "only_arguments has no docstring"),
@@ -131,6 +143,7 @@ def test_what_no_model_could_be_told_of_is_no_tool() -> None:
         (many, r"\*x: int is nothing a model can name"),
         (other, "other has no argument y"),
         (strange, "x: its type is none of"),
+        (elsewhere, r"elsewhere: the Field of x belongs into Annotated\[...\]"),
         (lambda: None, "'<lambda>' is no name"),
     ):
         with pytest.raises(TypeError, match=what):

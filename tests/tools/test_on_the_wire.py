@@ -154,6 +154,22 @@ async def test_a_model_that_waits_is_answered_and_tells_the_result_later(model: 
             assert len(record.tool_responses) == 1
 
 
+async def test_a_result_whose_keys_are_no_texts_is_told_all_the_same(model: Model) -> None:
+    @tool()
+    async def find(what: str) -> dict[int, str]:
+        """Find it."""
+        return {1: what}
+
+    async with Simulator(TALK) as simulator, house(model(simulator), tools=[find]) as service:
+        async with service.call() as call:
+            await asks(call)
+            [record] = simulator.sessions
+            await until(lambda: record.tool_responses)
+            assert record.tool_responses[0]["response"] == {"1": "it"}
+            await call.agent_silent(0.3)
+            await call.agent_speaks()
+
+
 async def test_a_caller_who_speaks_makes_a_model_that_waits_give_the_tool_up(model: Model) -> None:
     quick = Behaviour(
         connect_delay_seconds=0.0,

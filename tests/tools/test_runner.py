@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -319,6 +320,7 @@ async def test_what_cannot_be_told_to_a_model_is_not() -> None:
         "surrogate": "\ud800",
         "long": "x" * 9_000,
         "hindi": "बिजली " * 400,
+        "numbered": {1: "open", None: "closed"},
     }
 
     @tool()
@@ -338,6 +340,7 @@ async def test_what_cannot_be_told_to_a_model_is_not() -> None:
             {"error": "the answer is too long to be told; ask for less"}
         ]
         assert call.answers["hindi"] == [{"output": results["hindi"]}]  # 6 KB of UTF-8, not 14
+        assert call.answers["numbered"] == [{"1": "open", "null": "closed"}]  # as JSON has it
 
 
 @in_virtual_time
@@ -415,10 +418,17 @@ async def test_a_fault_of_a_tool_is_told_to_the_operator(
         """Break."""
         raise ZeroDivisionError
 
-    async with talk(breaks) as call:
+    @tool(timeout_s=1.0)
+    async def hangs() -> None:
+        """Hang."""
+        await asyncio.Event().wait()
+
+    async with talk(breaks, hangs) as call:
         call.use("1", "breaks")
-        await asyncio.sleep(0.1)
+        call.use("2", "hangs")
+        await asyncio.sleep(1.1)
     said = capsys.readouterr().out
     assert "tool failed" in said
     assert "ZeroDivisionError" in said
     assert call.answers["1"] == [{"error": "it failed"}]
+    assert re.search(r"tool timed out +after_s=1\.0 +tool=hangs", re.sub(r"\x1b\[\d*m", "", said))

@@ -155,7 +155,7 @@ async def serve(arguments: argparse.Namespace) -> None:
             for bridge in bridges:
                 bridge.tick()
             slot, due = (slot + 1) % 20, due + 0.001
-        loop.call_at(due, tick)
+        loop.call_later(max(due - now, 0.001), tick)  # uvloop rounds: less than half of it spins
 
     tick()
     await asyncio.Event().wait()

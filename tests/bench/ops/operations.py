@@ -91,8 +91,8 @@ def resample(from_hz: int, to_hz: int, seconds: float) -> Iterator[Operation]:
 @contextmanager
 def uplink() -> Iterator[Operation]:
     """A frame at 8 kHz, as it came, with all that is watched on its way to the model."""
-    way, frames, now = Uplink(SpeechDetector), spoken(8_000), itertools.count()
-    yield lambda: way.take(next(frames), 8_000, next(now) * FRAME_S)
+    way, frames = Uplink(SpeechDetector), spoken(8_000)
+    yield lambda: way.take(next(frames), 8_000)
 
 
 @contextmanager
@@ -256,8 +256,9 @@ class Paced:
     def __init__(self, due: float) -> None:
         self.due = due
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> float:
         self.due += FRAME_S
+        return self.due
 
 
 @contextmanager
@@ -285,6 +286,9 @@ class Taker:
 
     def take_audio(self, pcm: bytes, rate_hz: int) -> None:
         self.taken += 1
+
+    def take_message(self, message: bytes) -> bool:
+        return False
 
 
 class Voice:
