@@ -458,6 +458,13 @@ async def says(model: Puppet) -> None:
         model.turn_ends()
 
 
+@pytest.fixture(autouse=True)
+def ample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for LOOK_S would decide a test here; tests/records/test_hang.py is
+    about the bound."""
+    monkeypatch.setattr("audiosocket_agent.server.LOOK_S", PATIENCE_S)
+
+
 @asynccontextmanager
 async def successor(
     database: Database,  # noqa: F811
