@@ -137,7 +137,9 @@ async def test_nobody_is_taken_for_another_who_hides_their_number_too() -> None:
 
 async def test_what_is_remembered_is_how_the_last_call_ended_and_open_tickets(
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("audiosocket_agent.recall.RECALL_SECONDS", 10.0)  # no test of a clock
     now = datetime.now(UTC)
     began = now - timedelta(days=3)
     old = CallRow(
