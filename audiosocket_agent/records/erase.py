@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import ColumnElement, Table, and_, delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from audiosocket_agent.records import schema
+from audiosocket_agent.records.connection import AsyncConnection
 from audiosocket_agent.records.ids import first_id
 from audiosocket_agent.records.journal import Journal
 from audiosocket_agent.records.lookup import same_phone

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Select, and_, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from audiosocket_agent.records import schema
+from audiosocket_agent.records.connection import AsyncConnection
 from audiosocket_agent.records.rows import (
     CLOSED,
     OPEN,

@@ -31,7 +31,6 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
     StatementError,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from audiosocket_agent.errors import ConfigError
 from audiosocket_agent.records.errors import RowError, StoreError
@@ -167,23 +166,25 @@ class Place:
 
     # -- engines -----------------------------------------------------------------------------------
 
-    def async_engine(self) -> AsyncEngine:
-        """For the event loop; connects when it is used. Raises ConfigError."""
-        try:
-            engine = create_async_engine(self.url, **self._options())
-        except ImportError:
-            raise ConfigError(_EXTRA) from None
-        self._set_up(engine.sync_engine)
-        return engine
+    def async_engine(self) -> Engine:
+        """For the event loop (`connection.transaction`); connects when it is used. Raises
+        ConfigError."""
+        return self._engine(self.url.drivername.replace("+psycopg", "+psycopg_async"))
 
     def engine(self) -> Engine:
         """For a thread. Raises ConfigError."""
-        driver = self.url.drivername.replace("sqlite+aiosqlite", "sqlite")
+        return self._engine(self.url.drivername.replace("+aiosqlite", ""))
+
+    def _engine(self, driver: str) -> Engine:
         try:
             engine = create_engine(self.url.set(drivername=driver), **self._options())
         except ImportError:
             raise ConfigError(_EXTRA) from None
-        self._set_up(engine)
+        if self.file is not None:
+            event.listen(engine, "connect", _connected)
+            event.listen(engine, "begin", _begin)
+        else:
+            event.listen(engine, "handle_error", _failed)
         return engine
 
     def _options(self) -> dict[str, Any]:
@@ -198,13 +199,6 @@ class Place:
             patience = {"timeout": BUSY_SECONDS, "isolation_level": None}
             return {**options, "connect_args": patience}
         return {**options, "pool_pre_ping": True}  # of a server that was started anew
-
-    def _set_up(self, engine: Engine) -> None:
-        if self.file is not None:
-            event.listen(engine, "connect", _connected)
-            event.listen(engine, "begin", _begin)
-        else:
-            event.listen(engine, "handle_error", _failed)
 
 
 _FITS: Final = "DATABASE_URL should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"

@@ -16,12 +16,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Table, delete, func, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from audiosocket_agent.errors import AgentError
 from audiosocket_agent.localtime import HERE
 from audiosocket_agent.records import cells, schema, statements
 from audiosocket_agent.records.cells import PHONE_END, Cell
+from audiosocket_agent.records.connection import AsyncConnection
 from audiosocket_agent.records.names import joined, key
 from audiosocket_agent.records.store import Store
 

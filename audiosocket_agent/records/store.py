@@ -14,10 +14,10 @@ from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from audiosocket_agent import log
 from audiosocket_agent.records import codec, migrations, statements
+from audiosocket_agent.records.connection import AsyncConnection, dispose, transaction
 from audiosocket_agent.records.errors import RowError, StoreError
 from audiosocket_agent.records.ids import ticket_number
 from audiosocket_agent.records.jobs import apart, to_the_end
@@ -109,7 +109,7 @@ class Store:
         await self._dispose()
 
     async def _dispose(self) -> None:
-        await self._engine.dispose()
+        await dispose(self._engine)
         if self._direct is not None:
             self._direct.dispose()
 
@@ -140,10 +140,8 @@ class Store:
     @asynccontextmanager
     async def _transaction(self, begin: Mapping[str, str]) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(**begin)
-                async with connection.begin():
-                    yield connection
+            async with transaction(self._engine, begin) as connection:
+                yield connection
         except SQLAlchemyError as error:
             raise self.place.told(error) from None
 
