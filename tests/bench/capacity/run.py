@@ -39,6 +39,9 @@ PATHS: Final = {
 SPEECH_S: Final = 1.7
 WARM_S: Final = 1.0
 """Of one call: connection, greeting, audio both ways."""
+LEAST_NEW_PER_S: Final = 20.0
+ARRIVE_S: Final = 4.0
+"""All have come after so long, or before."""
 SETTLE_S: Final = 1.5
 """The last greeting is under way."""
 CYCLE_S: Final = 16.0
@@ -133,7 +136,7 @@ class _Run:
         gc.collect()
         gc.freeze()  # we are one process with the load: our own pauses are in its way
         self.callers = self._callers()
-        await self.callers.begin(self._cell.calls, max(20.0, self._cell.calls / 2.5))
+        await self.callers.begin(self._cell.calls, max(LEAST_NEW_PER_S, self._cell.calls / ARRIVE_S))
         await asyncio.sleep(SETTLE_S)
 
     async def count(self, seconds: float) -> None:
