@@ -136,7 +136,9 @@ class _Run:
         gc.collect()
         gc.freeze()  # we are one process with the load: our own pauses are in its way
         self.callers = self._callers()
-        await self.callers.begin(self._cell.calls, max(LEAST_NEW_PER_S, self._cell.calls / ARRIVE_S))
+        await self.callers.begin(
+            self._cell.calls, max(LEAST_NEW_PER_S, self._cell.calls / ARRIVE_S)
+        )
         await asyncio.sleep(SETTLE_S)
 
     async def count(self, seconds: float) -> None:
