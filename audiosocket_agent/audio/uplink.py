@@ -8,12 +8,16 @@ stands silence in for what is missing.
 from collections.abc import Callable, Sequence
 
 from audiosocket_agent.audio import SAMPLE_BYTES, frame_bytes
-from audiosocket_agent.audio.cadence import Cadence
+from audiosocket_agent.audio.cadence import MAX_AHEAD_SECONDS, Cadence
 from audiosocket_agent.audio.gap import Gap, GapFiller
 from audiosocket_agent.audio.resample import Resampler
 from audiosocket_agent.audio.vad import RATES_HZ, Edge, SpeechDetector
+from audiosocket_agent.errors import PeerError
 
 WIDEBAND_HZ = 16_000
+AT_ONCE_SECONDS = 2 * MAX_AHEAD_SECONDS
+"""Of audio between two checks. More is not even looked at: a process that stood still for so long has
+lost the call, and a flood can bring two hours of audio in a second."""
 
 
 class Uplink:
@@ -37,6 +41,7 @@ class Uplink:
         self._noticed_at = 0.0
         self._checked = (0, 0)  # messages and bytes
         self._before_s = 0.0  # of audio at other rates, not checked yet
+        self._at_most = 0.0  # of the bytes, until the next check
         self._resampler: Resampler | None = None
         self.detector: SpeechDetector | None = None
         self.rate_hz = 0  # of what `take` and `missing` return
@@ -61,13 +66,16 @@ class Uplink:
             self.detector.rearm()
 
     def take(self, payload: bytes, rate_hz: int) -> tuple[bytes, Sequence[Edge]]:
-        """Pass on the caller's next audio; returns it for the model, and the edges found in it."""
+        """Pass on the caller's next audio; returns it for the model, and the edges found in it. Raises
+        PeerError where far too much comes at once."""
         if rate_hz != self._from_hz:
             ended = self._adopt(rate_hz)
             pcm, edges = self.take(payload, rate_hz)
             return pcm, (*ended, *edges)
         self._messages += 1
         self._bytes += len(payload)
+        if self._bytes > self._at_most:
+            raise PeerError("too_fast", f"more than {AT_ONCE_SECONDS:g} s of audio at once")
         pcm = payload if self._resampler is None else self._resampler.feed(payload)
         detector = self.detector
         assert detector is not None
@@ -105,6 +113,10 @@ class Uplink:
             messages, size = self._messages - messages, self._bytes - size
             before_s, self._before_s = self._before_s, 0.0
             self._cadence.received(now, messages, size, before_s + size / self._bytes_per_s)
+            self._bound()
+
+    def _bound(self) -> None:
+        self._at_most = self._bytes + (AT_ONCE_SECONDS - self._before_s) * self._bytes_per_s
 
     def _adopt(self, rate_hz: int) -> Sequence[Edge]:
         """Returns the end of an utterance: the next detector knows nothing of it."""
@@ -115,6 +127,7 @@ class Uplink:
         self._bytes_per_s = rate_hz * SAMPLE_BYTES
         self._messages = self._bytes = self._noticed = self._filled_to = 0
         self._checked = (0, 0)
+        self._bound()
         self._native = rate_hz in RATES_HZ
         self.rate_hz = self._wanted_hz or (rate_hz if self._native else WIDEBAND_HZ)
         self._resampler = Resampler(rate_hz, self.rate_hz) if rate_hz != self.rate_hz else None

@@ -38,7 +38,8 @@ class AsyncConnection:
 @asynccontextmanager
 async def transaction(engine: Engine, options: Mapping[str, Any]) -> AsyncIterator[AsyncConnection]:
     """Of an engine with a driver for asyncio. Committed where the block ends well; else, also where it
-    is cancelled, nothing of it is there. Raises SQLAlchemyError."""
+    is cancelled, nothing of it is there. Whoever is cancelled after that may have written all of it.
+    Raises SQLAlchemyError."""
     connection = await greenlet_spawn(engine.connect)
     try:
         connection.execution_options(**options)
@@ -46,8 +47,15 @@ async def transaction(engine: Engine, options: Mapping[str, Any]) -> AsyncIterat
         yield AsyncConnection(connection)
         await greenlet_spawn(connection.commit)
     finally:
-        closing = greenlet_spawn(connection.close)  # rolls back what is not committed
+        closing = greenlet_spawn(_close, connection)
         await to_the_end(asyncio.ensure_future(closing))
+
+
+def _close(connection: Connection) -> None:
+    try:
+        connection.rollback()  # of a commit that failed, `close` takes it that the driver has done it
+    finally:
+        connection.close()
 
 
 async def dispose(engine: Engine) -> None:

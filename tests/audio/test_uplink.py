@@ -1,5 +1,7 @@
 """The caller's audio on its way to the model: at which rate, with which edges, and in a gap."""
 
+from itertools import cycle
+
 import pytest
 
 from audiosocket_agent import assets
@@ -118,6 +120,30 @@ def test_who_changes_the_rate_with_every_message_is_counted_all_the_same() -> No
     with pytest.raises(PeerError) as refused:
         uplink.check(1.0)
     assert refused.value.code == "too_fast"
+
+
+@pytest.mark.parametrize("rates_hz", [(8_000,), (16_000,), (8_000, 16_000)])
+def test_a_flood_is_not_even_taken(rates_hz: tuple[int, ...]) -> None:
+    uplink, flood = Uplink(SpeechDetector), bytes(24_000)
+    rates = cycle(rates_hz)
+    came_s = 0.0
+    while came_s < 58.0:
+        rate_hz = next(rates)
+        uplink.take(flood, rate_hz)
+        came_s += len(flood) / (rate_hz * 2)
+    for rate_hz in rates_hz:
+        uplink.take(bytes(320), rate_hz)
+    with pytest.raises(PeerError, match="60 s of audio at once") as refused:
+        uplink.take(flood * 3, rates_hz[0])
+    assert refused.value.code == "too_fast"
+
+
+def test_what_came_in_half_a_minute_that_the_process_stood_still_is_taken() -> None:
+    uplink = Uplink(SpeechDetector)
+    for now in (0.0, 30.0, 60.0):
+        for _ in range(1_500):
+            uplink.take(bytes(320), 8_000)
+        uplink.check(now)
 
 
 def test_a_gap_after_a_change_of_the_rate_is_filled_from_its_last_frame() -> None:

@@ -3,15 +3,17 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.util import greenlet_spawn
 
 from audiosocket_agent.records import codec, schema
+from audiosocket_agent.records import connection as connection_module
 from audiosocket_agent.records.connection import AsyncConnection, dispose, transaction
 from audiosocket_agent.records.place import CONNECTIONS, TO_READ, TO_WRITE
 from tests.records.conftest import Database
@@ -50,7 +52,7 @@ async def test_of_a_block_that_fails_nothing_is_there(database: Database) -> Non
     async with engine_of(database) as engine:
         for _ in range(2 * CONNECTIONS):  # and its connection is free again
             with pytest.raises(ZeroDivisionError):
-                await _write_and_fail(engine)
+                await _write(engine, 1, fails=True)
         assert await count(engine) == 0
 
 
@@ -73,19 +75,65 @@ async def test_of_a_block_that_is_cancelled_nothing_is_there(database: Database)
         assert await count(engine) == 0
 
 
-async def test_whoever_is_cancelled_while_the_database_is_at_work_leaves_nothing(
-    database: Database,
+@pytest.mark.parametrize("fails", [True, False])
+async def test_whoever_is_cancelled_at_any_step_leaves_all_or_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    """At one step of the transaction after the other, as far as it gets."""
+    """Each step is one wait for the database: connecting, BEGIN, a statement, COMMIT, giving back."""
     async with engine_of(database) as engine:
-        for steps in range(12):
-            task = asyncio.create_task(_write_and_fail(engine))
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises((asyncio.CancelledError, ZeroDivisionError)):
-                await task
-        assert await count(engine) == 0
+        await count(engine)  # what follows has a connection already
+        for step in range(1, 100):
+            steps = Steps(step)
+            monkeypatch.setattr(connection_module, "greenlet_spawn", steps.spawn)
+            task = asyncio.create_task(_write(engine, step, fails=fails))
+            steps.cancels = task.cancel
+            [result] = await asyncio.gather(task, return_exceptions=True)
+            monkeypatch.undo()
+            assert await count(engine) <= (0 if fails else step)
+            if not isinstance(result, asyncio.CancelledError):
+                break
+        assert step > 4
+        assert isinstance(result, ZeroDivisionError) if fails else result is None
+        async with AsyncExitStack() as all_there_are:
+            for _ in range(CONNECTIONS):
+                await all_there_are.enter_async_context(transaction(engine, TO_READ))
+
+
+async def test_a_connection_whose_commit_failed_is_given_back_without_its_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("database is locked"))
+
+    async with engine_of(database) as engine:
+        await count(engine)
+        with monkeypatch.context() as patched:
+            patched.setattr(engine.dialect, "do_commit", fail)
+            with pytest.raises(OperationalError):
+                await _write(engine, 1, fails=False)
+        for _ in range(2 * CONNECTIONS):  # each begins a transaction
+            assert await count(engine) == 0
+
+
+class Steps:
+    """Cancels at the n-th wait for the database."""
+
+    def __init__(self, n: int) -> None:
+        self._left = n
+        self.cancels: Callable[[], object]
+
+    async def spawn(self, work: Callable[..., Any], *args: Any) -> Any:
+        self._left -= 1
+        if not self._left:
+            asyncio.get_running_loop().call_soon(self.cancels)
+        return await greenlet_spawn(work, *args)
+
+
+async def _write(engine: Engine, n: int, *, fails: bool) -> None:
+    async with transaction(engine, TO_WRITE) as connection:
+        await write(connection, n=n)
+        if fails:
+            raise ZeroDivisionError
 
 
 async def _write_and_wait(engine: Engine, written: asyncio.Event) -> None:
@@ -93,12 +141,6 @@ async def _write_and_wait(engine: Engine, written: asyncio.Event) -> None:
         await write(connection)
         written.set()
         await asyncio.Event().wait()
-
-
-async def _write_and_fail(engine: Engine) -> None:
-    async with transaction(engine, TO_WRITE) as connection:
-        await write(connection)
-        raise ZeroDivisionError
 
 
 async def _write_and_be_refused(engine: Engine) -> None:
