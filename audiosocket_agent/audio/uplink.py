@@ -16,8 +16,8 @@ from audiosocket_agent.errors import PeerError
 
 WIDEBAND_HZ = 16_000
 AT_ONCE_SECONDS = 2 * MAX_AHEAD_SECONDS
-"""Of audio between two checks. More is not even looked at: a process that stood still for so long has
-lost the call, and a flood can bring two hours of audio in a second."""
+"""Of audio between two checks. More is a flood, of which no more is looked at: a process that stood
+still for so long has lost the call."""
 
 
 class Uplink:

@@ -1,7 +1,7 @@
 """Transactions for the event loop, by SQLAlchemy's Core alone.
 
 Its extension for asyncio is the same few lines over `greenlet_spawn`, and imports the ORM, which
-nothing here uses: 7 MB of every process.
+nothing here uses: 6 MB of a service's 115.
 """
 
 import asyncio
