@@ -16,7 +16,6 @@ is over.
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -131,7 +130,7 @@ class Life:
         self._behind = behind
         # beside each line, whether a handle given from now on remembers it; what a connection was told
         # when it was made, it does not
-        self._said = deque((line, False) for line in (past.said if past else ()))
+        self._said = [(line, False) for line in (past.said if past else ())]
         self._chars = sum(len(line.text) for line, _ in self._said)
         self._speaker = self._words = ""  # of the line under way
         self._keys = dict.fromkeys(past.keys if past else ())
@@ -203,9 +202,9 @@ class Life:
         now = datetime.now(UTC)
         self._row = replace(self._row, handle=handle, handle_at=now)
         self._close_line()
-        self._said = deque(
+        self._said = [
             (replace(line, remembered=True) if here else line, here) for line, here in self._said
-        )
+        ]
         self._keys = {use: None for use in self._keys if use[1] not in self._done}
         self._done.clear()
         self.changed(0.0)
@@ -216,9 +215,9 @@ class Life:
         if not resumed:
             self._row = replace(self._row, handle="", handle_at=None)
         self._close_line()
-        self._said = deque(
+        self._said = [
             (line if resumed else replace(line, remembered=False), False) for line, _ in self._said
-        )
+        ]
         self.changed()
 
     def using(self, turn: int, key: str) -> None:
@@ -258,7 +257,7 @@ class Life:
         self._said.append((line, True))
         self._chars += len(line.text)
         while self._chars > MAX_SAID_CHARS and len(self._said) > 1:
-            self._chars -= len(self._said.popleft()[0].text)
+            self._chars -= len(self._said.pop(0)[0].text)
 
     def _write(self) -> None:
         self._timer = None

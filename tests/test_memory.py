@@ -1,4 +1,4 @@
-"""What the allocator is told, and when everything is searched for garbage."""
+"""Memory: what the allocator is told, when garbage is searched for, and what is never loaded."""
 
 import subprocess
 import sys
@@ -74,3 +74,11 @@ def test_a_sweep_is_when_nobody_hears_it_or_after_many_calls() -> None:
     assert sweep.is_due(30.0, calls=20, ended=1 + MANY_CALLS)
     assert not sweep.is_due(35.0, calls=20, ended=1 + MANY_CALLS)
     assert sweep.is_due(30.0 + LONG_S, calls=20, ended=2 + MANY_CALLS)
+
+
+def test_a_service_is_without_what_it_has_no_use_for() -> None:
+    code = """if True:
+        import sys, audiosocket_agent.service
+        print(sys.modules.keys() & {"sqlalchemy.orm", "rich"})
+        import rich.console  # whoever has a use for it still may"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"

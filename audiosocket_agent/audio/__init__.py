@@ -3,6 +3,7 @@
 Everywhere below, audio is signed 16-bit little-endian mono, and a frame is 20 ms of it.
 """
 
+from functools import lru_cache
 from typing import Final
 
 SAMPLE_BYTES: Final = 2
@@ -14,6 +15,12 @@ FRAME_SECONDS: Final = FRAME_MS / 1000
 def frame_bytes(rate_hz: int) -> int:
     """Length of 20 ms: 8000 Hz / 50 * 2 bytes = 320."""
     return rate_hz // FRAMES_PER_SECOND * SAMPLE_BYTES
+
+
+@lru_cache(maxsize=16)
+def silence(size: int) -> bytes:
+    """So many bytes of it, once for all calls."""
+    return bytes(size)
 
 
 def duration_ms(pcm: bytes, rate_hz: int) -> float:

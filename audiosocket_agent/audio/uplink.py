@@ -7,7 +7,7 @@ stands silence in for what is missing.
 
 from collections.abc import Callable, Sequence
 
-from audiosocket_agent.audio import SAMPLE_BYTES, frame_bytes
+from audiosocket_agent.audio import SAMPLE_BYTES, frame_bytes, silence
 from audiosocket_agent.audio.cadence import MAX_AHEAD_SECONDS, Cadence
 from audiosocket_agent.audio.gap import Gap, GapFiller
 from audiosocket_agent.audio.resample import Resampler
@@ -102,8 +102,8 @@ class Uplink:
         assert detector is not None  # there is no gap before the first audio
         if gap is Gap.END:  # perhaps before the silence was long enough to be found
             return b"", detector.pause(), True
-        edges = detector.feed(bytes(frame_bytes(self._detector_hz)))
-        return bytes(frame_bytes(self.rate_hz)), edges, False
+        edges = detector.feed(silence(frame_bytes(self._detector_hz)))
+        return silence(frame_bytes(self.rate_hz)), edges, False
 
     def check(self, now: float) -> None:
         """To be asked every second. Raises PeerError where the audio is not what its rate says."""

@@ -8,7 +8,6 @@ STARTED is quick and may be a cough; SUSTAINED is speech. A frame counts as voic
 and it is louder than a floor: webrtcvad stays on for 60 to 100 ms after a sound, through silence.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from functools import cache
@@ -19,7 +18,7 @@ from typing import Final
 import numpy as np
 import webrtcvad
 
-from audiosocket_agent.audio import FRAME_MS, SAMPLE_BYTES, frame_bytes
+from audiosocket_agent.audio import FRAME_MS, SAMPLE_BYTES, frame_bytes, silence
 
 _S16LE: Final = np.dtype("<i2")
 RATES_HZ: Final = (8_000, 16_000)
@@ -67,12 +66,13 @@ class SpeechDetector:
         self._frame_bytes = frame_bytes(rate_hz)
         self._frame_samples = self._frame_bytes // SAMPLE_BYTES
         self._floor = energy_threshold * energy_threshold * self._frame_samples
-        self._window: deque[bool] = deque(maxlen=max(1, window_ms // FRAME_MS))
+        self._window = 0  # a bit for each of the last frames: it was voiced
+        self._window_mask = (1 << max(1, window_ms // FRAME_MS)) - 1
         self._start = max(1, start_ms // FRAME_MS)
         # a sound shorter than sustain_ms touches up to 14 frames at 250 ms: one more is needed
         self._sustain = max(self._start + 1, -(-sustain_ms // FRAME_MS) + 2)
         self._silence = max(1, silence_ms // FRAME_MS)
-        self._silence_frame = bytes(self._frame_bytes)
+        self._silence_frame = silence(self._frame_bytes)
         self._hiss = cycle(_hiss(self._frame_bytes))
         self._rest = b""
         self._voiced = 0  # voiced frames of this utterance
@@ -106,14 +106,14 @@ class SpeechDetector:
             next(self._hiss) if silent else pcm, self._rate_hz, self._frame_samples
         )
         voiced = speech and not silent and self._loud(pcm)
-        self._window.append(voiced)
+        self._window = (self._window << 1 | voiced) & self._window_mask
         if voiced:
             return self._after_voiced()
         self._quiet += 1
         self.voiced = False
         if self.speaking and self._quiet >= self._silence:
             self.speaking = False
-            self._window.clear()
+            self._window = 0
             return (Edge.ENDED,)
         return ()
 
@@ -121,7 +121,7 @@ class SpeechDetector:
         """Forget the utterance: speech that goes on is a new onset. To be called when a reply
         begins, so that a caller who has not yet fallen silent can interrupt it."""
         self.speaking = self.voiced = False
-        self._window.clear()
+        self._window = 0
 
     def pause(self) -> Sequence[Edge]:
         """No more audio comes for now: an utterance under way is over."""
@@ -144,7 +144,7 @@ class SpeechDetector:
             self.voiced = True
             self._voiced += 1
             return (Edge.SUSTAINED,) if self._voiced == self._sustain else ()
-        if sum(self._window) >= self._start:
+        if self._window.bit_count() >= self._start:
             self.speaking = self.voiced = True
             self._voiced = self._start
             return (Edge.STARTED,)

@@ -5,13 +5,11 @@ is none it is only kept. On a new connection all that is left goes out, in order
 not have had, and what came in between.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final
 
-from audiosocket_agent.audio import SAMPLE_BYTES
+from audiosocket_agent.audio import SAMPLE_BYTES, silence
 from audiosocket_agent.model.base import ToolCall
 
 AUDIO_S: Final = 5.0
@@ -95,8 +93,8 @@ class _Piece:
     def close(self) -> None:
         """Keep it as one; digital silence is kept once for all calls."""
         self.count = len(self.frames)
-        pcm, silence = b"".join(self.frames), _silence(self.size)
-        self.frames = [silence if pcm == silence else pcm]
+        pcm, quiet = b"".join(self.frames), silence(self.size)
+        self.frames = [quiet if pcm == quiet else pcm]
 
     @property
     def us(self) -> int:
@@ -107,18 +105,13 @@ class _Piece:
         return Audio(b"".join(self.frames), self.rate_hz)
 
 
-@lru_cache(maxsize=8)
-def _silence(size: int) -> bytes:
-    return bytes(size)
-
-
 class Backlog:
     """Of one call. Pure."""
 
     def __init__(self) -> None:
         self.dropped = 0
         """Frames of the caller's audio that were given up before any model could have them."""
-        self._kept: deque[_Kept | _Piece] = deque()
+        self._kept: list[_Kept | _Piece] = []
         self._piece: _Piece | None = None  # the last of these, where it goes on
         self._piece_bytes = 0  # as much as it takes
         self._audio_us = 0  # of all the others
@@ -181,7 +174,7 @@ class Backlog:
     def mark(self) -> None:
         """Make the audio there is one turn of the caller, for a connection that is told of them."""
         self._close_piece()
-        self._kept = deque(kept for kept in self._kept if not isinstance(kept.item, AudioPause))
+        self._kept = [kept for kept in self._kept if not isinstance(kept.item, AudioPause)]
         audio = [nth for nth, kept in enumerate(self._kept) if isinstance(kept.item, Audio)]
         if audio:
             self._kept.insert(audio[-1] + 1, _Kept(ActivityEnd(), sent=True))
@@ -200,7 +193,7 @@ class Backlog:
         marks = [kept for kept in self._kept if isinstance(kept.item, ActivityStart | ActivityEnd)]
         inside = isinstance(marks[0].item, ActivityEnd) if marks else self._in_activity
         if inside:
-            self._kept.appendleft(_Kept(ActivityStart(), sent=False))
+            self._kept.insert(0, _Kept(ActivityStart(), sent=False))
         begun: _Kept | None = None  # and nothing heard since
         empty: list[_Kept] = []
         for kept in self._kept:
@@ -211,7 +204,7 @@ class Backlog:
                     begun = None
                 case ActivityEnd() if begun is not None:
                     empty += (begun, kept)
-        self._kept = deque(kept for kept in self._kept if not any(kept is each for each in empty))
+        self._kept = [kept for kept in self._kept if not any(kept is each for each in empty)]
 
     def unsent(self) -> Iterator[Item]:
         """What the present connection has not had, now sent; audio in larger pieces."""
@@ -223,7 +216,7 @@ class Backlog:
 
     def _forget(self, which: Callable[[Item], bool]) -> None:
         self._close_piece()
-        self._kept = deque(kept for kept in self._kept if not (kept.sent and which(kept.item)))
+        self._kept = [kept for kept in self._kept if not (kept.sent and which(kept.item))]
         pieces = [kept for kept in self._kept if isinstance(kept, _Piece)]
         self._audio_us = sum(piece.us for piece in pieces)
         self._others = len(self._kept) - len(pieces)

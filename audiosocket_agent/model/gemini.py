@@ -50,8 +50,6 @@ Send = Callable[[AsyncSession], Awaitable[None]]
 
 MAX_QUEUED: Final = 250
 """Messages waiting for the plain path to send them: 5 s of audio. Audio beyond it is dropped."""
-MAX_SCHEMAS: Final = 1_000
-"""Of tools, for as many calls as use them."""
 
 
 class GeminiModel:
@@ -81,7 +79,6 @@ class GeminiModel:
                 api_version=settings.api_version, async_client_args=_websocket_options(settings)
             ),
         )
-        self._schemas: dict[int, tuple[Mapping[str, Any], types.Schema]] = {}
 
     @asynccontextmanager
     async def open(self, setup: SessionSetup, sink: AudioSink) -> AsyncIterator["GeminiSession"]:
@@ -106,6 +103,8 @@ class GeminiModel:
                             model=self._settings.live_model, config=self._config(setup)
                         )
                     )
+                    if session.connection is not None:  # it stays when the block is left, which
+                        await stack.aclose()  # would hold all that the setup was made of, 19 kB
             if setup.greeting:
                 session.send_text(setup.greeting)
             async with session.writing():
@@ -148,26 +147,15 @@ class GeminiModel:
                     name=tool.name,
                     description=tool.description,
                     parameters=(
-                        self._schema(tool.parameters) if tool.parameters.get("properties") else None
+                        types.Schema.model_validate(tool.parameters)
+                        if tool.parameters.get("properties")
+                        else None
                     ),
                     behavior=self._behavior(tool),
                 )
                 for tool in setup.tools
             ]
         )
-
-    def _schema(self, parameters: Mapping[str, Any]) -> types.Schema:
-        """One for all calls with the same tool: the SDK holds what it was given for as long as the
-        connection is up, 9 kB of objects for three tools, and never changes it."""
-        kept = self._schemas.get(id(parameters))
-        if kept is None:  # what is kept here has its id for itself
-            if len(self._schemas) >= MAX_SCHEMAS:  # of agents whose files were read again
-                self._schemas.clear()
-            kept = self._schemas[id(parameters)] = (
-                parameters,
-                types.Schema.model_validate(parameters),
-            )
-        return kept[1]
 
     def _behavior(self, tool: ToolSpec) -> types.Behavior | None:
         if not self._live.tool_behavior:
@@ -304,20 +292,21 @@ class GeminiSession:
 
     async def _write(self) -> None:
         while True:
-            send = await self._outbox.get()
             try:
-                await send(self.live)
+                await (await self._outbox.get())(self.live)
             except (ConnectionClosed, OSError):
                 return  # that the connection is gone is told by `events`
             except Exception:  # noqa: BLE001 - one message the SDK refuses must not stop all after it
                 _log.exception("message not sent")
 
     async def close(self, stack: AsyncExitStack) -> None:
-        """Leave the SDK's session. Its closing handshake waits without end for a service that has
-        stopped reading; the connection is cut then."""
+        """Leave the SDK's block, and close the connection. The closing handshake waits without end for a
+        service that has stopped reading; the connection is cut then."""
         try:
             async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
                 await stack.aclose()
+                if self.connection is not None and hasattr(self, "live"):
+                    await self.live.close()
         except TimeoutError:
             if self.connection is not None:
                 self.connection.transport.abort()

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import lru_cache
 from itertools import chain
-from types import GeneratorType
+from types import GeneratorType, TracebackType
 from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
@@ -120,6 +120,21 @@ class FastConnection(ClientConnection):
         super().connection_made(transport)
         self.transport.set_write_buffer_limits(MAX_UNSENT_BYTES, MAX_UNSENT_BYTES)
         self.transport.set_protocol(_Reader(self))
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """The SDK's block, left without an error, leaves the connection as it is: it is left as soon as
+        there is a session, and whoever has that closes it."""
+        if exc_type is not None:
+            await super().__aexit__(exc_type, exc_value, traceback)
+            return
+        for said in (self.request, self.response):
+            if said is not None:
+                said.headers.clear()  # 4 kB, and the key is among them
 
     # -- to the model --------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ again and again, and some models take none at all.
 """
 
 import json
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -45,9 +44,7 @@ class History:
     before."""
 
     def __init__(self, past: Iterable[Said] = ()) -> None:
-        self._lines = deque(
-            _Line(line.speaker, line.text, line.remembered, here=False) for line in past
-        )
+        self._lines = [_Line(line.speaker, line.text, line.remembered, here=False) for line in past]
         self._chars = sum(len(line.text) for line in self._lines)
 
     def said(self, speaker: str, text: str) -> None:
@@ -61,7 +58,7 @@ class History:
             self._lines.append(last)
         self._chars += len(last.text)
         while self._chars > MAX_CHARS:
-            self._chars -= len(self._lines.popleft().text)
+            self._chars -= len(self._lines.pop(0).text)
 
     def told(self, text: str) -> None:
         """The model was told something that is not the caller's speech."""

@@ -10,13 +10,14 @@ import asyncio
 import os
 import socket
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, cast
 
 from audiosocket_agent import wire
-from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND, frame_bytes
+from audiosocket_agent.audio import FRAME_SECONDS, FRAMES_PER_SECOND, frame_bytes, silence
 from audiosocket_agent.audio.pacer import Pacer
 from audiosocket_agent.audio.playout import Playout
 from audiosocket_agent.call.events import Outcome
@@ -136,7 +137,7 @@ class Leg(asyncio.Protocol):
         self._error: Exception | None = None
         self._outcome = Outcome.CALLER_HANGUP
         self._stuck_at: float | None = None  # since when the transport has a frame it cannot send
-        self._held: deque[_Frame] = deque()  # those that follow it
+        self._held: list[_Frame] = []  # those that follow it
         self.tap: Tap | None = None  # who wants all that is sent, silence included
         self.playout = Playout(downlink_rate_hz or 8_000, capacity_s=playout_capacity_s)
         self._filler: Playout | None = None  # heard where the reply is not
@@ -259,8 +260,7 @@ class Leg(asyncio.Protocol):
         frame of the caller asks again."""
         if self.playout.set_rate(rate_hz):
             self._filler = None
-            self._quiet = bytes(frame_bytes(rate_hz))
-            self._silence = wire.audio(wire.KIND_OF_RATE[rate_hz], self._quiet)
+            self._quiet, self._silence = _silent_frame(rate_hz)
             self._header = self._silence[: wire.HEADER_BYTES]
 
     def use_rate(self, rate_hz: int) -> None:
@@ -364,7 +364,7 @@ class Leg(asyncio.Protocol):
                 self.tap(self.pacer.slot, payload, self.playout.rate_hz)
             return
         if len(self._held) >= _MAX_HELD:
-            self._held.popleft()
+            del self._held[0]
             self._counts.skipped_seconds += FRAME_SECONDS
         self._held.append(_Frame(message, payload, self.pacer.slot, self.playout.rate_hz))
         if now - self._stuck_at > STALLED_SECONDS:
@@ -389,7 +389,7 @@ class Leg(asyncio.Protocol):
         """It has."""
         self._stuck_at = None
         while self._held and self._stuck_at is None and not self.done:
-            frame = self._held.popleft()
+            frame = self._held.pop(0)
             if self._let_go(frame.message) and self.tap is not None:
                 self.tap(frame.slot, frame.payload, frame.rate_hz)
 
@@ -447,3 +447,10 @@ class Leg(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+@lru_cache(maxsize=8)
+def _silent_frame(rate_hz: int) -> tuple[bytes, bytes]:
+    """Its payload and the message with it, once for all calls."""
+    payload = silence(frame_bytes(rate_hz))
+    return payload, wire.audio(wire.KIND_OF_RATE[rate_hz], payload)

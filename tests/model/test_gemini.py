@@ -257,32 +257,16 @@ async def test_whether_a_tool_is_waited_for_is_said_in_so_many_words(model: Any)
         assert [each.get("scheduling") for each in record.tool_responses] == [None, "WHEN_IDLE"]
 
 
-async def test_calls_with_the_same_tool_hold_one_schema_of_it(
-    model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gemini, "MAX_SCHEMAS", 1)
-    other = ToolSpec("seek", "Seek a thing.", {"type": "object", "properties": {"it": {}}})
-
-    def schemas() -> int:
-        return sum(type(each) is types.Schema for each in gc.get_objects())
-
+async def test_a_connection_does_not_hold_what_its_setup_was_made_of(model: Any) -> None:
     async with Simulator(QUICK) as simulator:
         talking = model(simulator)
         async with talk(talking) as call:
             await call.until(base.TurnEnded)
-            held = schemas()
-            async with talk(talking) as call:
-                await call.until(base.TurnEnded)
-                assert schemas() == held
-            setup = replace(SETUP, tools=(replace(TOOL, name="search"), other))
-            async with talk(talking, setup) as call:
-                await call.until(base.TurnEnded)
-        *same, last = [record.setup["tools"] for record in simulator.sessions if record.setup]
-        assert same[0] == same[1]
-        assert [
-            list(each["parameters"]["properties"]) for each in last[0]["functionDeclarations"]
-        ] == [["what"], ["it"]]
-    assert len(talking._schemas) == 1
+            gc.collect()
+            made = (types.LiveConnectConfig, types.FunctionDeclaration, types.Schema)
+            assert not [each for each in gc.get_objects() if type(each) in made]
+            await call.says(assets.speech("caller")[: 16_000 * 2 * 3] + bytes(32_000))
+            await call.until(base.TurnEnded, 2)
 
 
 # -- the setup -----------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """A transaction is there or it is not, however its block ends; and the ORM never is."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -147,8 +145,3 @@ async def _write_and_be_refused(engine: Engine) -> None:
     async with transaction(engine, TO_WRITE) as connection:
         await write(connection)
         await write(connection, n=2, text=None)
-
-
-def test_a_service_is_without_the_orm() -> None:
-    code = "import sys, audiosocket_agent.service; print('sqlalchemy.orm' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
