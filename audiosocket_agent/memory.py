@@ -35,9 +35,8 @@ def return_big_buffers() -> bool:
 
 
 def begin_sweeping() -> None:
-    """What is there now, without what the start has left behind, stays, and is left out of every search;
-    all of the rest is searched by `gc.collect` alone."""
-    gc.collect()
+    """What is there now stays, and is left out of every search; all of the rest is searched by
+    `gc.collect` alone."""
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _NEVER)
     gc.freeze()

@@ -17,7 +17,7 @@ def frame_bytes(rate_hz: int) -> int:
     return rate_hz // FRAMES_PER_SECOND * SAMPLE_BYTES
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def silence(size: int) -> bytes:
     """So many bytes of it, once for all calls."""
     return bytes(size)

@@ -103,8 +103,8 @@ class GeminiModel:
                             model=self._settings.live_model, config=self._config(setup)
                         )
                     )
-                    if session.connection is not None:  # it stays when the block is left, which
-                        await stack.aclose()  # would hold all that the setup was made of, 19 kB
+                    if session.connection is not None:  # it stays; the SDK's block would hold all
+                        await stack.aclose()  # that the setup was made of, 19 kB
             if setup.greeting:
                 session.send_text(setup.greeting)
             async with session.writing():

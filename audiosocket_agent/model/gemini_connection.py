@@ -15,7 +15,7 @@ A message like the last but for its base64 is not even parsed (`_Envelope`).
 import asyncio
 import os
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import lru_cache
 from itertools import chain
@@ -24,9 +24,11 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 from websockets.asyncio.client import ClientConnection
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 from websockets.streams import StreamReader
+
+from audiosocket_agent import log
 
 try:
     from websockets.speedups import apply_mask
@@ -37,6 +39,10 @@ MAX_UNSENT_BYTES: Final = 256 * 1024
 """About 5 s of 16 kHz audio as base64 in JSON. Audio beyond it is dropped, not queued: a model that
 hears the caller 5 s late is of no use to the call."""
 
+MAX_TOGETHER: Final = 256
+"""Frames that leave together; with more they leave at once. 0.2 MB."""
+
+_AUDIO_END: Final = b'{"realtime_input":{"audioStreamEnd":true}}'
 _ACTIVITY_START: Final = b'{"realtime_input":{"activityStart":{}}}'
 _ACTIVITY_END: Final = b'{"realtime_input":{"activityEnd":{}}}'
 _AUDIO_TAIL: Final = b'"}}}'
@@ -58,6 +64,9 @@ _RATES_HZ: Final = frozenset(
 _FRAME_BEGINS: Final = getattr(getattr(StreamReader, "at_eof", None), "__code__", None)
 _KEYS_AT_ONCE: Final = 1024
 """Drawn one by one, as websockets does, they were 6 % of the service's time: a system call each."""
+
+
+_log = log.get(__name__)
 
 
 class AudioTaker(Protocol):
@@ -104,6 +113,36 @@ class _Envelope(NamedTuple):
             return None
 
 
+class _Leaving:
+    """Frames of all calls that leave together, when the loop has read all there was to read. One by one,
+    between the work on other calls, TLS and the kernel were out of the CPU's caches each time, and
+    whoever reads them had gone to sleep again: 100 calls took 5.2 ms of CPU per call-second instead of
+    4.5. The first of them waits 0.1 ms."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._frames: list[tuple[Callable[[bytes], None], bytes]] = []
+
+    def add(self, leave: Callable[[bytes], None], frame: bytes) -> None:
+        """`leave`, which must not raise, takes the frame before anything else that is scheduled from now
+        on."""
+        frames = self._frames
+        if not frames:
+            self._loop.call_soon(self.go)
+        frames.append((leave, frame))
+        if len(frames) == MAX_TOGETHER:
+            self.go()
+
+    def go(self) -> None:
+        """Let them leave now."""
+        frames, self._frames = self._frames, []
+        for leave, frame in frames:
+            leave(frame)
+
+
+_leaving: Final = lru_cache(maxsize=1)(_Leaving)
+
+
 class FastConnection(ClientConnection):
     """One WebSocket to the Live API."""
 
@@ -111,6 +150,7 @@ class FastConnection(ClientConnection):
         super().__init__(*args, **kwargs)
         self._taker = connecting_for.get()
         self._taker.connection = self
+        self._leaving = _leaving(self.loop)
         self.dropped = 0  # audio messages given up at MAX_UNSENT_BYTES
         self._all_read = False  # the reader has dealt with all there was, and waits for more
         self._failed: Exception | None = None  # by what the audio was handed to
@@ -127,40 +167,59 @@ class FastConnection(ClientConnection):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """The SDK's block, left without an error, leaves the connection as it is: it is left as soon as
+        """The SDK's block, left without an error, does not close the connection: it is left as soon as
         there is a session, and whoever has that closes it."""
         if exc_type is not None:
             await super().__aexit__(exc_type, exc_value, traceback)
             return
         for said in (self.request, self.response):
             if said is not None:
-                said.headers.clear()  # 4 kB, and the key is among them
+                said.headers.clear()  # 4 kB, and the API key is among them
 
     # -- to the model --------------------------------------------------------------------------
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
-        """Send the caller's audio now, without waiting; nothing is sent on a closed connection."""
-        if self.paused:  # by the transport
-            self.dropped += 1
-            return
-        self._send_text(_audio_head(rate_hz) + b2a_base64(pcm, newline=False) + _AUDIO_TAIL)
+        """Send the caller's audio, without waiting; nothing is sent on a closed connection."""
+        text = _audio_head(rate_hz) + b2a_base64(pcm, newline=False) + _AUDIO_TAIL
+        self._leaving.add(self._leave_audio, _frame(text))
 
     def send_audio_end(self) -> None:
         """Say that the audio pauses, in order with it."""
-        self._send_text(b'{"realtime_input":{"audioStreamEnd":true}}')
+        self._leaving.add(self._leave, _frame(_AUDIO_END))
 
     def send_activity(self, *, begins: bool) -> None:
         """Mark an end of the caller's turn, in order with its audio."""
-        self._send_text(_ACTIVITY_START if begins else _ACTIVITY_END)
+        self._leaving.add(self._leave, _frame(_ACTIVITY_START if begins else _ACTIVITY_END))
 
-    def _send_text(self, text: bytes) -> None:
+    def _leave_audio(self, frame: bytes) -> None:
+        if self.paused:  # by the transport
+            self.dropped += 1
+        else:
+            self._leave(frame)
+
+    def _leave(self, frame: bytes) -> None:
         """One message in one frame, past websockets' own way out. That leaves nothing unsent behind
         whenever it returns to the loop, and the SDK never sends a message in parts, so a frame of ours
         stands between whole messages."""
         transport = self.transport
         if self.protocol.state is State.OPEN and not transport.is_closing():
-            key = _next_key()
-            transport.write(_frame_head(len(text)) + key + apply_mask(text, key))
+            try:
+                transport.write(frame)
+            except Exception:  # noqa: BLE001 - other calls' frames are behind it
+                _log.exception("connection given up")
+                transport.abort()
+
+    async def send(self, message: Any, *, text: bool | None = None) -> None:
+        """The SDK's messages, in order with ours."""
+        self._leaving.go()
+        await super().send(message, text=text)
+
+    async def close(
+        self, code: CloseCode | int = CloseCode.NORMAL_CLOSURE, reason: str = ""
+    ) -> None:
+        """After all that was sent."""
+        self._leaving.go()
+        await super().close(code, reason)
 
     # -- from the model ------------------------------------------------------------------------
 
@@ -306,6 +365,12 @@ def _keys() -> Iterator[list[bytes]]:
 
 
 _next_key: Final = chain.from_iterable(_keys()).__next__
+
+
+def _frame(text: bytes) -> bytes:
+    """A whole text message, masked."""
+    key = _next_key()
+    return _frame_head(len(text)) + key + apply_mask(text, key)
 
 
 @lru_cache(maxsize=256)

@@ -541,6 +541,7 @@ async def test_audio_is_for_a_connection_that_is_open() -> None:
         connection.send_audio(bytes(320), 8_000)
         connection.send_audio_end()
         connection.send_activity(begins=True)
+        await asyncio.sleep(0)
         assert bool(connection.transport.written) == (state is State.OPEN)
 
 
@@ -606,6 +607,7 @@ async def test_audio_for_a_model_that_does_not_read_is_dropped_at_a_bound(model:
                     await asyncio.sleep(0.01)
             dropped = connection.dropped
             call.session.send_audio(bytes(640), 16_000)
+            await asyncio.sleep(0)
             assert connection.dropped == dropped
 
 

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.client import ClientProtocol
+from websockets.protocol import State
 from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
 from audiosocket_agent.model.gemini_connection import (
+    MAX_TOGETHER,
     FastConnection,
     _next_key,
     connecting_for,
@@ -58,7 +60,10 @@ async def connected(
         async with connect(
             f"ws://127.0.0.1:{port}", create_connection=FastConnection, compression=None
         ) as connection:
-            yield cast(FastConnection, connection)
+            try:
+                yield cast(FastConnection, connection)
+            finally:
+                await connection.close()
 
 
 async def test_audio_keeps_its_order_with_everything_else() -> None:
@@ -160,6 +165,54 @@ async def test_frames_of_ours_are_frames_between_those_of_websockets(size: int) 
     sent = json.loads(said)["realtime_input"]["audio"]
     assert sent["mime_type"] == "audio/pcm;rate=8000"
     assert len(b64decode(sent["data"])) == size
+
+
+class Wire(asyncio.Transport):
+    """Where frames end up, in the order in which they left."""
+
+    def __init__(self, frames: list["Wire"], *, broken: bool = False) -> None:
+        super().__init__()
+        self.frames, self.broken, self.aborted = frames, broken, False
+
+    def write(self, data: object) -> None:
+        if self.broken:
+            raise RuntimeError("ours")
+        self.frames.append(self)
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def on(wire: Wire) -> FastConnection:
+    connecting_for.set(Taker())
+    connection = FastConnection(ClientProtocol(parse_uri("wss://localhost")))
+    connection.transport, connection.protocol.state = wire, State.OPEN
+    return connection
+
+
+async def test_frames_of_all_calls_leave_together_and_a_fault_of_one_stops_no_other() -> None:
+    left: list[Wire] = []
+    wires = [Wire(left), Wire(left, broken=True), Wire(left)]
+    connections = [on(wire) for wire in wires]
+    for connection in connections * 2:
+        connection.send_audio(bytes(320), 8_000)
+    assert left == []
+    await asyncio.sleep(0)
+    assert left == [wires[0], wires[2]] * 2
+    assert [wire.aborted for wire in wires] == [False, True, False]
+
+
+async def test_so_many_do_not_wait_for_more() -> None:
+    left: list[Wire] = []
+    connection = on(Wire(left))
+    for _ in range(MAX_TOGETHER + 1):
+        connection.send_activity(begins=True)
+    assert len(left) == MAX_TOGETHER
+    await asyncio.sleep(0)
+    assert len(left) == MAX_TOGETHER + 1
 
 
 def test_audio_without_a_sample_is_nobodys_speech() -> None:
