@@ -40,7 +40,8 @@ MAX_UNSENT_BYTES: Final = 256 * 1024
 hears the caller 5 s late is of no use to the call."""
 
 MAX_TOGETHER: Final = 256
-"""Frames that leave together; with more they leave at once. 0.2 MB."""
+"""Frames that leave together; with more they leave at once. 0.2 MB of the caller's frames, ten times
+that where a backlog is said again."""
 
 _AUDIO_END: Final = b'{"realtime_input":{"audioStreamEnd":true}}'
 _ACTIVITY_START: Final = b'{"realtime_input":{"activityStart":{}}}'
@@ -115,9 +116,10 @@ class _Envelope(NamedTuple):
 
 class _Leaving:
     """Frames of all calls that leave together, when the loop has read all there was to read. One by one,
-    between the work on other calls, TLS and the kernel were out of the CPU's caches each time, and
-    whoever reads them had gone to sleep again: 100 calls took 5.2 ms of CPU per call-second instead of
-    4.5. The first of them waits 0.1 ms."""
+    between the work on other calls, TLS and the kernel were out of the CPU's caches each time, and a
+    reader on the same host had gone to sleep again. Switched on and off twice a second in one process,
+    together takes 0.96 of the CPU at 100 calls, 0.95 at 250, 0.90 where the reply is resampled to 8 kHz.
+    None waits longer than one turn of the loop, as all that is read does."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -180,6 +182,9 @@ class FastConnection(ClientConnection):
 
     def send_audio(self, pcm: bytes, rate_hz: int) -> None:
         """Send the caller's audio, without waiting; nothing is sent on a closed connection."""
+        if self.paused:  # by the transport
+            self.dropped += 1
+            return
         text = _audio_head(rate_hz) + b2a_base64(pcm, newline=False) + _AUDIO_TAIL
         self._leaving.add(self._leave_audio, _frame(text))
 
@@ -192,7 +197,7 @@ class FastConnection(ClientConnection):
         self._leaving.add(self._leave, _frame(_ACTIVITY_START if begins else _ACTIVITY_END))
 
     def _leave_audio(self, frame: bytes) -> None:
-        if self.paused:  # by the transport
+        if self.paused:  # by those before it
             self.dropped += 1
         else:
             self._leave(frame)
@@ -202,12 +207,12 @@ class FastConnection(ClientConnection):
         whenever it returns to the loop, and the SDK never sends a message in parts, so a frame of ours
         stands between whole messages."""
         transport = self.transport
-        if self.protocol.state is State.OPEN and not transport.is_closing():
-            try:
+        try:
+            if self.protocol.state is State.OPEN and not transport.is_closing():
                 transport.write(frame)
-            except Exception:  # noqa: BLE001 - other calls' frames are behind it
-                _log.exception("connection given up")
-                transport.abort()
+        except Exception:  # noqa: BLE001 - other calls' frames are behind it
+            _log.exception("connection given up")
+            transport.abort()
 
     async def send(self, message: Any, *, text: bool | None = None) -> None:
         """The SDK's messages, in order with ours."""
