@@ -119,7 +119,8 @@ def _extracted(commit: str) -> Path:
         if archive.returncode:
             sys.exit(archive.stderr.decode())
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-            files.extractall(tree, filter="data")
+            files.extraction_filter = getattr(tarfile, "data_filter", None)  # from 3.11.4 on
+            files.extractall(tree)
     return tree
 
 
