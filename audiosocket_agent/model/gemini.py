@@ -308,9 +308,10 @@ class GeminiSession:
                 if self.connection is not None and hasattr(self, "live"):
                     await self.live.close()
         except TimeoutError:
+            pass
+        finally:  # also where whoever waits for it does so no longer
             if self.connection is not None:
-                self.connection.transport.abort()
-        finally:
+                self.connection.cut()
             self._let_go()
 
     def _let_go(self) -> None:

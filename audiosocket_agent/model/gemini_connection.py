@@ -119,7 +119,7 @@ class _Leaving:
     between the work on other calls, TLS and the kernel were out of the CPU's caches each time, and a
     reader on the same host had gone to sleep again. Switched on and off twice a second in one process,
     together takes 0.96 of the CPU at 100 calls, 0.95 at 250, 0.90 where the reply is resampled to 8 kHz.
-    None waits longer than for the work on MAX_TOGETHER calls, a millisecond."""
+    For that one waits 0.07 ms (p99.9: 1.2) at 100 calls, and 0.2 (1.8) at 250."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -170,7 +170,8 @@ class FastConnection(ClientConnection):
         traceback: TracebackType | None,
     ) -> None:
         """The SDK's block, left without an error, does not close the connection: it is left as soon as
-        there is a session, and whoever has that closes it."""
+        there is a session, and whoever has that closes it. (Around its `yield` the SDK's `connect` has
+        nothing but this block.)"""
         if exc_type is not None:
             await super().__aexit__(exc_type, exc_value, traceback)
             return
@@ -206,13 +207,12 @@ class FastConnection(ClientConnection):
         """One message in one frame, past websockets' own way out. That leaves nothing unsent behind
         whenever it returns to the loop, and the SDK never sends a message in parts, so a frame of ours
         stands between whole messages."""
-        transport = self.transport
         try:
-            if self.protocol.state is State.OPEN and not transport.is_closing():
-                transport.write(frame)
+            if self.protocol.state is State.OPEN and not self.transport.is_closing():
+                self.transport.write(frame)
         except Exception:  # noqa: BLE001 - other calls' frames are behind it
             _log.exception("connection given up")
-            transport.abort()
+            self.cut()
 
     async def send(self, message: Any, *, text: bool | None = None) -> None:
         """The SDK's messages, in order with ours."""
@@ -225,6 +225,12 @@ class FastConnection(ClientConnection):
         """After all that was sent."""
         self._leaving.go()
         await super().close(code, reason)
+
+    def cut(self) -> None:
+        """Drop what is left of it. (To websockets it is closed when the other side says so, with bytes
+        and a socket still there.)"""
+        if hasattr(self, "transport"):  # else it never came to be
+            self.transport.abort()
 
     # -- from the model ------------------------------------------------------------------------
 
@@ -267,7 +273,7 @@ class FastConnection(ClientConnection):
         if isinstance(event, Frame) and event.opcode in _MESSAGE:
             free, self._all_read = self._all_read, False
             message = bytes(event.data)
-            if free and event.fin:
+            if free and event.fin and event.opcode is not Opcode.CONT:
                 try:
                     event.data = self._for_the_sdk(message)
                 except Exception as error:  # noqa: BLE001 - ours; websockets is on the stack, so it

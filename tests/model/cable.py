@@ -1,4 +1,4 @@
-"""The network between us and a model: a TCP proxy that can be cut, or hold its tongue."""
+"""The network between us and a model: a TCP proxy that can be cut, hold its tongue, or be stuck."""
 
 import asyncio
 import socket
@@ -19,11 +19,13 @@ class Cable:
         self.connections = 0
         self._to = port
         self._delivers = asyncio.Event()  # for the connections there are
+        self._reads = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server
 
     async def __aenter__(self) -> Self:
         self._delivers.set()
+        self._reads.set()
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -35,6 +37,7 @@ class Cable:
         traceback: TracebackType | None,
     ) -> None:
         self._server.close()
+        self._reads.set()
         self.reset()
         await self._server.wait_closed()
 
@@ -53,25 +56,29 @@ class Cable:
         self._delivers = asyncio.Event()  # for those to come
         self._delivers.set()
 
+    def block(self) -> None:
+        """Nothing is read any more, so that those who send can do so no longer."""
+        self._reads.clear()
+
     async def _carry(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         self.connections += 1
         far, on = await asyncio.open_connection("127.0.0.1", self._to)
         self._writers |= {back, on}
         delivers = self._delivers
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_pass(near, on, delivers))
-            tasks.create_task(_pass(far, back, delivers))
+            tasks.create_task(self._pass(near, on, delivers))
+            tasks.create_task(self._pass(far, back, delivers))
 
-
-async def _pass(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delivers: asyncio.Event
-) -> None:
-    try:
-        while data := await reader.read(CHUNK_BYTES):
-            if not delivers.is_set():
-                continue
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-    except OSError:
-        writer.transport.abort()
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delivers: asyncio.Event
+    ) -> None:
+        try:
+            while data := await reader.read(CHUNK_BYTES):
+                await self._reads.wait()
+                if not delivers.is_set():
+                    continue
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+        except OSError:
+            writer.transport.abort()

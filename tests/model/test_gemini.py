@@ -32,6 +32,7 @@ from audiosocket_agent.model.gemini_connection import (
 )
 from audiosocket_agent.model.gemini_errors import model_errors
 from audiosocket_agent.settings import Gemini
+from tests.model.cable import Cable
 from tests.scripted import tone
 
 BOTH_PATHS = pytest.mark.parametrize("fast_path", [True, False], ids=["fast", "sdk"])
@@ -106,8 +107,11 @@ class Talk:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def make(simulator: Simulator, *, interruptions: bool = True, **settings: Any) -> GeminiModel:
-        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", simulator.base_url)
+    def make(
+        simulator: Simulator, *, port: int = 0, interruptions: bool = True, **settings: Any
+    ) -> GeminiModel:
+        base_url = f"https://localhost:{port or simulator.port}"
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", base_url)
         monkeypatch.setenv("SSL_CERT_FILE", str(simulator.ca_file))
         monkeypatch.delenv("SSL_CERT_DIR", raising=False)
         return GeminiModel(
@@ -258,13 +262,20 @@ async def test_whether_a_tool_is_waited_for_is_said_in_so_many_words(model: Any)
 
 
 async def test_a_connection_does_not_hold_what_its_setup_was_made_of(model: Any) -> None:
+    def parts() -> list[object]:
+        gc.collect()
+        made = (types.LiveConnectConfig, types.FunctionDeclaration, types.Schema)
+        return [each for each in gc.get_objects() if type(each) in made]
+
     async with Simulator(QUICK) as simulator:
-        talking = model(simulator)
-        async with talk(talking) as call:
+        before = parts()  # another test's, perhaps
+        async with talk(model(simulator)) as call:
             await call.until(base.TurnEnded)
-            gc.collect()
-            made = (types.LiveConnectConfig, types.FunctionDeclaration, types.Schema)
-            assert not [each for each in gc.get_objects() if type(each) in made]
+            assert {*map(id, parts())} <= {*map(id, before)}
+            connection = call.session.connection
+            assert connection is not None
+            assert connection.request is not None
+            assert not connection.request.headers
             await call.says(assets.speech("caller")[: 16_000 * 2 * 3] + bytes(32_000))
             await call.until(base.TurnEnded, 2)
 
@@ -444,6 +455,49 @@ async def test_a_reader_that_stops_reading_keeps_its_connection(
             assert simulator.sessions[0].close_code is None
             reading.cancel()
             await asyncio.wait([reading])
+
+
+async def test_a_service_that_stops_reading_is_left_all_the_same(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemini, "CLOSE_TIMEOUT_S", 0.05)
+    async with Simulator(QUICK) as simulator, Cable(simulator.port) as cable:
+        async with talk(model(simulator, port=cable.port)) as call, asyncio.timeout(5.0):
+            await call.until(base.TurnEnded)
+            connection = call.session.connection
+            assert connection is not None
+            cable.block()
+            while not connection.paused:
+                call.session.send_audio(bytes(32_000), 16_000)
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5.0):
+            await connection.wait_closed()
+
+
+async def test_a_close_that_is_broken_off_closes_all_the_same(model: Any) -> None:
+    """A call that ends is waiting for the closing handshake of a service that has gone silent, when the
+    process is told to end."""
+    up, talking = asyncio.Event(), Talk()
+
+    async def talk_on(talks: GeminiModel) -> None:
+        async with talks.open(SETUP, talking.take) as talking.session:
+            up.set()
+            await asyncio.Event().wait()
+
+    async with Simulator(QUICK) as simulator, Cable(simulator.port) as cable:
+        call = asyncio.create_task(talk_on(model(simulator, port=cable.port)))
+        await up.wait()
+        connection = talking.session.connection
+        assert connection is not None
+        cable.hold()
+        async with asyncio.timeout(5.0):
+            call.cancel()
+            while connection.protocol.state is not State.CLOSING:  # noqa: ASYNC110 - another's state
+                await asyncio.sleep(0)
+            call.cancel()
+            await connection.wait_closed()
+            await asyncio.wait([call])
+        assert call.cancelled()
 
 
 async def test_nobody_there(model: Any) -> None:
