@@ -33,7 +33,7 @@ from audiosocket_agent.model.base import (
 )
 from audiosocket_agent.model.gemini_connection import FastConnection, connecting_for, rate_of
 from audiosocket_agent.model.gemini_errors import OursFailed, model_errors
-from audiosocket_agent.model.gemini_events import plain_events, tokens
+from audiosocket_agent.model.gemini_events import is_of_the_future, plain_events, tokens
 from audiosocket_agent.model.gemini_models import live_model
 from audiosocket_agent.settings import Gemini as GeminiSettings
 
@@ -336,7 +336,7 @@ class GeminiSession:
             return False
         events = plain_events(message, self._model, spoke=self._spoke)
         if events is None:
-            return False
+            return is_of_the_future(message)
         for event in events:
             if isinstance(event, TurnEnded):
                 self._spoke = False

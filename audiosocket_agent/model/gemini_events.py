@@ -7,10 +7,13 @@ type, is the SDK's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
+from google.genai import types
 
+from audiosocket_agent import log
 from audiosocket_agent.model.base import (
     GenerationEnded,
     Interrupted,
@@ -42,6 +45,13 @@ _DETAIL: Final = {"modality": str, "tokenCount": int}
 _MODALITIES: Final = {name: name.lower() for name in ("TEXT", "AUDIO", "IMAGE", "VIDEO")}
 _RESUMPTION: Final = {"newHandle": str, "resumable": bool}
 
+_SDK_KNOWS: Final = frozenset(
+    {"error", "code", *(field.alias for field in types.LiveServerMessage.model_fields.values())}
+)
+"""Of a message, from the service, one of which has to be there."""
+
+_log = log.get(__name__)
+
 _NONE: Final[Mapping[str, Any]] = {}
 
 Details = Iterable[tuple[str, int]]
@@ -56,6 +66,24 @@ def plain_events(message: bytes, model: str, *, spoke: bool) -> list[ModelEvent]
         return list(_events(data, model, spoke)) if data else None
     except (ValueError, TypeError, KeyError, AttributeError):  # no JSON; something unknown
         return None
+
+
+def is_of_the_future(message: bytes) -> bool:
+    """Whether it says nothing that this SDK knows, and no error: what a newer service adds. The SDK
+    would end the session over it."""
+    try:
+        names = orjson.loads(message).keys()
+    except (ValueError, AttributeError):  # no JSON, or no object
+        return False
+    if not names or names & _SDK_KNOWS:
+        return False
+    _tell_of(", ".join(sorted(names)))
+    return True
+
+
+@lru_cache(maxsize=16)  # once is enough
+def _tell_of(names: str) -> None:
+    _log.warning("messages of an unknown kind are passed over", fields=names)
 
 
 def _events(data: Mapping[str, Any], model: str, spoke: bool) -> Iterator[ModelEvent]:

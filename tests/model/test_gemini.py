@@ -390,7 +390,6 @@ async def test_a_session_that_cannot_be_had(
         ("close", "unsupported", "1008", False),
         ("close", "deadline", "1011", True),
         ("malformed-json", "internal", "bad_message", True),
-        ("unknown-message", "internal", "bad_message", True),
         ("error-message", "internal", "bad_message", True),
     ],
 )

@@ -14,7 +14,7 @@ from audiosocket_agent import assets
 from audiosocket_agent.lab.simulator import Behaviour, Pcm, Simulator, ToolStep
 from audiosocket_agent.model import base, gemini
 from audiosocket_agent.model.gemini import GeminiModel, GeminiSession
-from audiosocket_agent.model.gemini_events import plain_events
+from audiosocket_agent.model.gemini_events import is_of_the_future, plain_events
 from audiosocket_agent.settings import Gemini
 from tests.model.test_gemini import SETUP, talk
 from tests.scripted import tone
@@ -164,6 +164,33 @@ def test_what_is_not_known_is_not_guessed(said: Any) -> None:
 )
 def test_left_to_the_sdk(message: bytes) -> None:
     assert plain_events(message, MODEL, spoke=False) is None
+
+
+@pytest.mark.parametrize(
+    "message", [b'{"somethingNew":{"enabled":true}}', b'{"something":1,"something else":null}']
+)
+def test_passed_over(message: bytes) -> None:
+    assert is_of_the_future(message)
+    with pytest.raises(TypeError):
+        by_the_sdk(message, spoke=False)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"somethingNew":{},"serverContent":{}}',
+        b'{"somethingNew":{},"error":{"message":"no"}}',
+        b'{"code":429,"message":"too much"}',
+        b'{"goAway":{"timeLeft":"9s"}}',
+        b'{"voiceActivity":{}}',
+        b"{}",
+        b"[1]",
+        b'"somethingNew"',
+        b"somethingNew",
+    ],
+)
+def test_not_passed_over(message: bytes) -> None:
+    assert not is_of_the_future(message)
 
 
 # -- what the service sends ------------------------------------------------------------------------

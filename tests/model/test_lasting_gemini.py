@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from audiosocket_agent import assets
 from audiosocket_agent.call.tool import ToolSpec
@@ -133,17 +134,37 @@ async def test_a_session_that_is_closed_goes_on(make: Make, close: str, fast_pat
         assert len(simulator.sessions) == 2
 
 
-@pytest.mark.parametrize("fault", ["malformed-json", "unknown-message", "error-message"])
+@pytest.mark.parametrize(
+    ("fault", "fast_path"),
+    [("malformed-json", True), ("unknown-message", False), ("error-message", True)],
+    ids=["malformed-json", "unknown-message", "error-message"],
+)
 async def test_a_message_that_is_not_understood_costs_a_connection_only(
-    make: Make, fault: str
+    make: Make, fault: str, fast_path: bool
 ) -> None:
     async with Simulator(QUICK) as simulator:
-        async with talking(make(simulator)) as talk:
+        async with talking(make(simulator, fast_path=fast_path)) as talk:
             await talk.has(base.TurnEnded)
             await talk.has(base.Resumable, 2)
             simulator.inject(fault)
             assert (await talk.has(base.Reconnected)).reason == "bad_message"
             await answers_as_before(talk, simulator)
+
+
+async def test_messages_of_a_kind_that_is_new_are_passed_over(make: Make) -> None:
+    """The service adds to what it says; the SDK ends the session over a message of nothing else."""
+    async with Simulator(QUICK) as simulator:
+        async with talking(make(simulator)) as talk:
+            await talk.has(base.TurnEnded)
+            with capture_logs() as logged:
+                for turn in range(2, 5):
+                    simulator.inject("unknown-message")
+                    talk.says(QUESTION)
+                    await talk.has(base.TurnEnded, turn)
+            assert bytes(talk.audio).endswith(REPLY * 3)
+            assert talk.of(base.Reconnected) == []
+            assert len([line for line in logged if "unknown" in line["event"]]) <= 1
+        assert len(simulator.sessions) == 1
 
 
 async def test_a_reset_on_the_way(make: Make) -> None:
