@@ -135,6 +135,8 @@ async def _bury(book: Book, before: Predecessor | None, began_at: datetime) -> N
     not ended, and that nobody has taken up."""
     if before is not None:
         await before.gone.wait()
+        if book.lives is not None:
+            book.lives.writer.look_again()  # what it wrote last comes before
     book.put(Lost(of=book.instance, before=began_at))
 
 

@@ -453,7 +453,10 @@ async def test_nothing_is_dialled_where_no_service_runs(
     assert manager.originates == []
 
 
-async def test_ctrl_c_hangs_up_the_phone_that_rings(manager: Manager, pbx: dict[str, str]) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+async def test_ctrl_c_hangs_up_the_phone_that_rings(
+    manager: Manager, pbx: dict[str, str], by: signal.Signals
+) -> None:
     async with serving(**QUIET) as service:
         settings = {**where(service), **pbx}
         dialling = started("dial", "300", "--config", str(EXAMPLE), settings=settings)
@@ -461,7 +464,7 @@ async def test_ctrl_c_hangs_up_the_phone_that_rings(manager: Manager, pbx: dict[
             assert process.stderr is not None
             while await process.stderr.readline() != b"ringing\n":
                 pass
-            process.send_signal(signal.SIGINT)
+            process.send_signal(by)
             _, err = await process.communicate()
             assert (process.returncode, err) == (130, b"")
         assert len(manager.asked("Hangup")) == 1
@@ -488,6 +491,14 @@ async def test_a_command_does_not_wait_for_what_it_does_not_need(command: str) -
     )
     _, err = await process.communicate()
     assert err.decode().splitlines() == ["[]"]
+
+
+async def test_a_simulator_that_cannot_keep_its_certificate_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    done = await run("simulate", "--certificates", str(file / "here"))
+    assert done.code == 1
+    assert done.err == f"{file}/here cannot be used (Not a directory)\n"
 
 
 def test_the_simulator_is_told_which_tool_to_use() -> None:

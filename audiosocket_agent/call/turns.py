@@ -35,9 +35,11 @@ class Detection:
 
     def failed(self, fault: Fault, *, caller_waits: bool) -> bool:
         """A fault was found, which may be of no concern here. `caller_waits`: for an answer to
-        something they said. True, once: it is time to find the turns ourselves."""
+        something they said. True: it is time to find the turns ourselves, and
+        stays so, since that may not be possible just then."""
         concerns = fault is Fault.PHANTOM or (fault in DETECTION and caller_waits)
         if not concerns or not self._left:
             return False
-        self._left -= 1
-        return not self._left
+        enough = self._left == 1
+        self._left = max(1, self._left - 1)
+        return enough

@@ -105,7 +105,8 @@ def simulate(
     try:
         uvloop.run(simulator.serve(behaviour, host, port, certificates, ready))
     except OSError as error:
-        raise StartError(f"{host}:{port} cannot be used ({error.strerror or error})") from None
+        where = error.filename or f"{host}:{port}"
+        raise StartError(f"{where} cannot be used ({error.strerror or error})") from None
 
 
 def used(text: str) -> "Exchange":

@@ -80,8 +80,10 @@ def dial(
         caller_id=outbound.caller_id,
     )
     variables = dict(_variables(var or []))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a phone that rings is hung up, too
-    result = asyncio.run(_dial(settings, order, agent, variables))
+    try:
+        result = asyncio.run(_dial(settings, order, agent, variables))
+    except asyncio.CancelledError:  # by SIGTERM
+        raise KeyboardInterrupt from None
     if as_json:
         outcome = result.outcome.name.lower()
         typer.echo(
@@ -99,6 +101,10 @@ async def _dial(
     from audiosocket_agent.outbound import Announcement, place
 
     call_id = str(order.call_id)
+    dialling = asyncio.current_task()
+    assert dialling is not None
+    # as asyncio does it for SIGINT: a phone that rings is hung up, too
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dialling.cancel)
 
     async def announce() -> "Announcement":
         answer = await ask(

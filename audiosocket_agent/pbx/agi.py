@@ -40,6 +40,14 @@ STOP_SECONDS: Final = 1.0
 MAX_CONNECTIONS: Final = 500
 """Beside those that drive a call."""
 
+KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""A PBX that has vanished is noticed within two minutes: `run` waits for as long as a call lasts."""
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _log = log.get(__name__)
 
@@ -284,6 +292,10 @@ class FastAgiServer:
     def _begin(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> asyncio.Task[None]:
+        sock = writer.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            for option in KEEPALIVE:
+                sock.setsockopt(*option)
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._open.add(task)
         task.add_done_callback(self._ended)

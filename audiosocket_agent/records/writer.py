@@ -102,6 +102,11 @@ class Writer:
         self._queue.append(row)
         self._wake.set()
 
+    def look_again(self) -> None:
+        """Another process may have left rows in the journal."""
+        self.behind = True
+        self._wake.set()
+
     async def commit(self, row: _Promise, timeout_s: float = COMMIT_SECONDS) -> _Promise:
         """Write what a caller is about to be told. Returns it as it is on the disk: a ticket with its
         number; where its key is there already, the row that came first. Raises StoreError within

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +15,7 @@ from structlog.testing import capture_logs
 
 from audiosocket_agent.errors import PeerError, StartError
 from audiosocket_agent.pbx.agi import (
+    KEEPALIVE,
     MAX_HEAD_LINES,
     MAX_VALUE_CHARS,
     Channel,
@@ -156,6 +159,22 @@ async def answer(channel: Channel, request: Request, peer: str) -> None:
 async def test_a_request_is_answered_by_variables() -> None:
     async with serving(answer) as port:
         assert await agi(port, "ask?who=me") == {"WHO": "me", "PEER": HOST}
+
+
+async def test_a_pbx_that_vanishes_is_noticed() -> None:
+    """Nobody can take a network away here: what the kernel has been told is asked of it."""
+
+    async def look(channel: Channel, request: Request, peer: str) -> None:
+        with socket.socket(fileno=os.dup(channel.fd)) as sock:
+            told.update(
+                {(level, name): sock.getsockopt(level, name) for level, name, _ in KEEPALIVE}
+            )
+
+    told: dict[tuple[int, int], int] = {}
+    async with serving(look) as port:
+        await agi(port, "ask?who=me")
+    assert told == {(level, name): value for level, name, value in KEEPALIVE}
+    assert told[socket.SOL_SOCKET, socket.SO_KEEPALIVE]
 
 
 @in_virtual_time

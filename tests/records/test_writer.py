@@ -250,6 +250,20 @@ async def test_calls_that_died_with_a_process_are_lost_after_its_journal_is_repl
     assert outcomes == {"cut off": "lost", "over": over.outcome, "new": None}
 
 
+async def test_what_the_process_before_wrote_last_is_looked_for_when_it_has_gone(
+    store: Store, journal: Path
+) -> None:
+    before = Journal(journal)
+    async with Writer(store, journal) as writer:
+        await until(lambda: not writer.behind)
+        async with before.held():
+            await before.append([turn(1)])
+        before.close()
+        writer.look_again()
+        await until(lambda: writer.replayed == 1)
+    assert await numbers(store) == [1]
+
+
 async def test_beyond_its_bound_the_journal_counts_the_oldest_as_dropped(
     journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
