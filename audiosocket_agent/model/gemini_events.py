@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from google.genai import types
 
 from audiosocket_agent import log
 from audiosocket_agent.model.base import (
@@ -45,10 +44,21 @@ _DETAIL: Final = {"modality": str, "tokenCount": int}
 _MODALITIES: Final = {name: name.lower() for name in ("TEXT", "AUDIO", "IMAGE", "VIDEO")}
 _RESUMPTION: Final = {"newHandle": str, "resumable": bool}
 
-_SDK_KNOWS: Final = frozenset(
-    {"error", "code", *(field.alias for field in types.LiveServerMessage.model_fields.values())}
+SDK_KNOWS: Final = frozenset(
+    {
+        "setupComplete",
+        "serverContent",
+        "toolCall",
+        "toolCallCancellation",
+        "usageMetadata",
+        "goAway",
+        "sessionResumptionUpdate",
+        "voiceActivityDetectionSignal",
+        "voiceActivity",
+    }
 )
-"""Of a message, from the service, one of which has to be there."""
+"""Fields of a message, by `types.LiveServerMessage` of google-genai 3.4."""
+_ERROR: Final = frozenset({"error", "code"})
 
 _log = log.get(__name__)
 
@@ -75,7 +85,7 @@ def is_of_the_future(message: bytes) -> bool:
         names = orjson.loads(message).keys()
     except (ValueError, AttributeError):  # no JSON, or no object
         return False
-    if not names or names & _SDK_KNOWS:
+    if not names or names & (SDK_KNOWS | _ERROR):
         return False
     _tell_of(", ".join(sorted(names)))
     return True

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from google.genai import types
 from google.genai.live import AsyncSession
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from audiosocket_agent import assets
 from audiosocket_agent.lab.simulator import Behaviour, Pcm, Simulator, ToolStep
 from audiosocket_agent.model import base, gemini
 from audiosocket_agent.model.gemini import GeminiModel, GeminiSession
-from audiosocket_agent.model.gemini_events import is_of_the_future, plain_events
+from audiosocket_agent.model.gemini_events import SDK_KNOWS, is_of_the_future, plain_events
 from audiosocket_agent.settings import Gemini
 from tests.model.test_gemini import SETUP, talk
 from tests.scripted import tone
@@ -191,6 +192,11 @@ def test_passed_over(message: bytes) -> None:
 )
 def test_not_passed_over(message: bytes) -> None:
     assert not is_of_the_future(message)
+
+
+def test_all_that_the_sdk_knows_is_left_to_it() -> None:
+    fields = types.LiveServerMessage.model_fields.values()
+    assert {field.alias for field in fields} == SDK_KNOWS
 
 
 # -- what the service sends ------------------------------------------------------------------------
