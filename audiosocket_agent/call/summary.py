@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 MAX_RESPONSES: Final = 200
 """Of the latencies so many are kept, the last ones: of a quarter of an hour. The median is theirs."""
 WRITTEN_RESPONSES: Final = 50
+"""Of them, for another process that goes on with the call."""
 
 
 class Summary:

@@ -31,15 +31,15 @@ class Detection:
     """Of one call: whether the service's is still relied on. Pure."""
 
     def __init__(self, mode: TurnMode) -> None:
-        self._left = FAILURES if mode is TurnMode.AUTO else 0
+        self._mode = mode
+        self._failures = 0
 
     def failed(self, fault: Fault, *, caller_waits: bool) -> bool:
         """A fault was found, which may be of no concern here. `caller_waits`: for an answer to
-        something they said. True: it is time to find the turns ourselves, and
-        stays so, since that may not be possible just then."""
+        something they said. True: it is time to find the turns ourselves; and so it stays, since that
+        may be impossible just then."""
         concerns = fault is Fault.PHANTOM or (fault in DETECTION and caller_waits)
-        if not concerns or not self._left:
+        if not concerns or self._mode is not TurnMode.AUTO:
             return False
-        enough = self._left == 1
-        self._left = max(1, self._left - 1)
-        return enough
+        self._failures += 1
+        return self._failures >= FAILURES

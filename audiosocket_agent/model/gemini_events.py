@@ -80,7 +80,7 @@ def plain_events(message: bytes, model: str, *, spoke: bool) -> list[ModelEvent]
 
 def is_of_the_future(message: bytes) -> bool:
     """Whether it says nothing that this SDK knows, and no error: what a newer service adds. The SDK
-    would end the session over it."""
+    would end the session over it. Logged, once for each kind."""
     try:
         names = orjson.loads(message).keys()
     except (ValueError, AttributeError):  # no JSON, or no object

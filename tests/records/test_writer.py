@@ -9,9 +9,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from audiosocket_agent.handover import Predecessor
+from audiosocket_agent.ledger import Book
 from audiosocket_agent.records import codec
 from audiosocket_agent.records import writer as writer_module
 from audiosocket_agent.records.errors import StoreError
@@ -19,6 +23,8 @@ from audiosocket_agent.records.journal import Journal
 from audiosocket_agent.records.rows import Call, Lost, Row, Ticket, Turn
 from audiosocket_agent.records.store import Store
 from audiosocket_agent.records.writer import MAX_QUEUE_ROWS, Writer
+from audiosocket_agent.service import _bury
+from audiosocket_agent.survival import Lives
 from tests.records.conftest import Database, until
 from tests.records.made import begun, ended, minutes, ticket, tool_use, turn
 from tests.records.test_store import kept
@@ -262,6 +268,25 @@ async def test_what_the_process_before_wrote_last_is_looked_for_when_it_has_gone
         writer.look_again()
         await until(lambda: writer.replayed == 1)
     assert await numbers(store) == [1]
+
+
+async def test_a_call_whose_end_the_process_before_wrote_last_is_not_lost(
+    store: Store, journal: Path
+) -> None:
+    before, gone = Journal(journal), asyncio.Event()
+    predecessor = cast(Predecessor, SimpleNamespace(gone=gone))
+    async with Writer(store, journal) as writer:
+        lives = Lives(store, writer, "a", text=True, mask=False)
+        book = Book(put=writer.put, instance="a", lives=lives)
+        burying = asyncio.create_task(_bury(book, predecessor, minutes(5)))
+        writer.put(begun(instance="a"))
+        await until(lambda: writer.written == 1 and not writer.behind)
+        async with before.held():
+            await before.append([ended(instance="a")])
+        before.close()
+        gone.set()
+        await burying
+    assert [call.outcome for call in await kept(store, Call)] == [ended().outcome]
 
 
 async def test_beyond_its_bound_the_journal_counts_the_oldest_as_dropped(
