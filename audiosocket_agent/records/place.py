@@ -56,6 +56,7 @@ _PATIENCE: Final = {
 _READ_ONLY: Final = "25006"
 """SQLSTATE read_only_sql_transaction."""
 
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 BEGIN: Final = "records_begin"
 """Execution option of a connection: how SQLite begins its transactions. PostgreSQL has one way."""
 TO_READ: Final = {BEGIN: "BEGIN"}
@@ -120,12 +121,23 @@ class Place:
     # -- SQLite's file -----------------------------------------------------------------------------
 
     def create(self) -> None:
-        """Make SQLite's file where there is none, for nobody else to read. Raises StoreError."""
+        """Make SQLite's file where there is none, for nobody else to read. One that root makes, for
+        the service, belongs to whoever has its directory. Raises StoreError."""
         if self.file is None:
             return
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            try:
+                made = os.open(self.file, _CREATE | os.O_EXCL, 0o600)
+            except FileExistsError:  # or a link: what is behind it is not given away
+                os.close(os.open(self.file, _CREATE, 0o600))
+                return
+            try:
+                if os.geteuid() == 0:
+                    owner = self.file.parent.stat()
+                    os.fchown(made, owner.st_uid, owner.st_gid)
+            finally:
+                os.close(made)
         except OSError as error:
             raise StoreError(f"{self.name} cannot be opened: {error.strerror}") from None
 

@@ -1,5 +1,6 @@
 """DATABASE_URL, read."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,27 @@ def test_the_file_is_made_for_nobody_else(tmp_path: Path) -> None:
     assert place.file is not None
     assert place.file.stat().st_mode & 0o777 == 0o600
     assert place.file.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone makes files for others")
+def test_a_file_that_root_makes_in_the_services_directory_is_the_services(tmp_path: Path) -> None:
+    nobody = 65_534
+    os.chown(tmp_path, nobody, nobody)
+    place = Place.of(f"sqlite:///{tmp_path}/records.db")
+    place.create()
+    assert place.file is not None
+    made = place.file.stat()
+    assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (nobody, nobody, 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone makes files for others")
+def test_a_link_that_the_service_left_there_gives_it_nothing_of_roots(tmp_path: Path) -> None:
+    nobody, state = 65_534, tmp_path / "state"
+    state.mkdir()
+    os.chown(state, nobody, nobody)
+    (state / "records.db").symlink_to(tmp_path / "elsewhere")
+    Place.of(f"sqlite:///{state}/records.db").create()
+    assert (tmp_path / "elsewhere").stat().st_uid == 0
 
 
 def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
