@@ -1,9 +1,10 @@
-"""What holds for the whole suite: its own state directory, and how thoroughly properties are tried.
+"""What holds for the whole suite: its state directory, Ctrl-C, and how thoroughly properties are tried.
 
 `HYPOTHESIS_PROFILE=deep` takes minutes, the default seconds.
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -25,3 +26,10 @@ def state() -> Iterator[None]:
     ):
         patch.setenv("STATE_DIRECTORY", directory)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """A suite that a shell has started in the background ignores it, and so would all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,6 +15,7 @@ PostgreSQL: a server that has gone without a word is noticed within ten seconds.
 import json
 import os
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,7 +57,7 @@ _PATIENCE: Final = {
 _READ_ONLY: Final = "25006"
 """SQLSTATE read_only_sql_transaction."""
 
-_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_PRIVATE: Final = 0o600
 BEGIN: Final = "records_begin"
 """Execution option of a connection: how SQLite begins its transactions. PostgreSQL has one way."""
 TO_READ: Final = {BEGIN: "BEGIN"}
@@ -121,23 +122,14 @@ class Place:
     # -- SQLite's file -----------------------------------------------------------------------------
 
     def create(self) -> None:
-        """Make SQLite's file where there is none, for nobody else to read. One that root makes, for
-        the service, belongs to whoever has its directory. Raises StoreError."""
+        """Make SQLite's file where there is none, for nobody else to read. Raises StoreError."""
         if self.file is None:
             return
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                made = os.open(self.file, _CREATE | os.O_EXCL, 0o600)
-            except FileExistsError:  # or a link: what is behind it is not given away
-                os.close(os.open(self.file, _CREATE, 0o600))
-                return
-            try:
-                if os.geteuid() == 0:
-                    owner = self.file.parent.stat()
-                    os.fchown(made, owner.st_uid, owner.st_gid)
-            finally:
-                os.close(made)
+            if os.geteuid() == 0:
+                _make_for_owner(self.file)
+            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE))
         except OSError as error:
             raise StoreError(f"{self.name} cannot be opened: {error.strerror}") from None
 
@@ -215,6 +207,25 @@ class Place:
 
 _FITS: Final = "DATABASE_URL should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 _EXTRA: Final = "DATABASE_URL: PostgreSQL needs psycopg: pip install 'audiosocket-agent[postgres]'"
+
+
+def _make_for_owner(file: Path) -> None:
+    """What root makes, upgrading for the service, belongs to whoever has the directory. That one may put
+    a link in the place of either: a link is left alone, and the directory is looked up once."""
+    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        made = os.open(file.name, flags, _PRIVATE, dir_fd=directory)
+        try:
+            owner = os.fstat(directory)
+            with suppress(OSError):  # a root, or a file system, that gives nothing away
+                os.fchown(made, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(made)
+    except FileExistsError:
+        pass
+    finally:
+        os.close(directory)
 
 
 def _connected(connection: sqlite3.Connection, _: object) -> None:

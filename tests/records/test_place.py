@@ -73,7 +73,7 @@ def test_a_file_that_root_makes_in_the_services_directory_is_the_services(tmp_pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone makes files for others")
-def test_a_link_that_the_service_left_there_gives_it_nothing_of_roots(tmp_path: Path) -> None:
+def test_what_is_behind_a_link_stays_roots(tmp_path: Path) -> None:
     nobody, state = 65_534, tmp_path / "state"
     state.mkdir()
     os.chown(state, nobody, nobody)
