@@ -210,8 +210,9 @@ _EXTRA: Final = "DATABASE_URL: PostgreSQL needs psycopg: pip install 'audiosocke
 
 
 def _make_for_owner(file: Path) -> None:
-    """What root makes, upgrading for the service, belongs to whoever has the directory. That one may put
-    a link in the place of either: a link is left alone, and the directory is looked up once."""
+    """Make it where there is nothing: root, who upgrades for the service, makes it for whoever has the
+    directory. That one may put a link in the place of either, so no link is followed to a file, and the
+    directory is looked up once."""
     directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
