@@ -12,7 +12,8 @@ from audiosocket_agent.call.keys import Key, KeyAction
 MAX_KEYS: Final = 40  # to be told at a time; further ones are not
 HUSH_S: Final = 3.0
 """Keys that follow a secret closer than this belong to it, where no terminator has ended it: a digit too
-many, a slow finger, an entry that the model has given up."""
+many, a slow finger, an entry that the model has given up. They do not stop the agent, who has just been
+told of the entry and says what came of it."""
 
 
 class Keypad:
@@ -45,7 +46,6 @@ class Keypad:
             self._feed(KeyTaken())
         elif self._clock() < self._hush_until:
             self._hush_until = self._clock() + HUSH_S
-            self._feed(KeyTaken())
         elif key := self._keys.get(digit):
             if key.action is not KeyAction.NOTHING:
                 self._feed(KeyTaken())

@@ -704,13 +704,17 @@ class Session:
         return leg.playout.left_ms > LAST_WORDS_MS
 
     def _use_tool(self, wanted: base.ToolCall) -> None:
+        tool = self._tools.find(wanted.name)
+        awaits_caller = tool is not None and tool.awaits_caller
+
         def answer(result: Mapping[str, Any]) -> None:
             if self._voice is not None:
                 self._voice.send_tool_result(wanted, result)
+            if awaits_caller:  # who did their part over the question interrupted that alone
+                self._discarding_until = 0.0
             self._vigil.tool_over(wanted.id)
 
-        tool = self._tools.find(wanted.name)
-        self._vigil.tool_asked(wanted.id, awaits_caller=tool is not None and tool.awaits_caller)
+        self._vigil.tool_asked(wanted.id, awaits_caller=awaits_caller)
         self._tool_runner.start(self._tasks, wanted.id, wanted.name, wanted.arguments, answer)
 
     # -- where it does not do its part (vigil.Hands) -------------------------------------------

@@ -49,6 +49,7 @@ class Puppet:
         self.texts: list[str] = []
         self.reconnects: list[tuple[str, bool]] = []
         self.told = asyncio.Event()
+        self.answered = asyncio.Event()
         self.closed = asyncio.Event()
         self.dropped = 0
         self._sink = sink
@@ -100,6 +101,7 @@ class Puppet:
 
     def send_tool_result(self, call: base.ToolCall, result: Mapping[str, Any]) -> None:
         self.results.append((call, result))
+        self.answered.set()
 
     def send_text(self, text: str) -> None:
         self.texts.append(text)

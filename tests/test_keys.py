@@ -157,6 +157,50 @@ async def test_the_wait_begins_when_the_agent_has_finished_asking() -> None:
         assert told(model) == {"digits": "", "count": 0, "complete": False}
 
 
+async def asks_and_answers(model: Puppet) -> None:
+    """In one turn, as a tool that the model waits for is used."""
+    model.say(tone(2.0))  # "Please enter ..."
+    model.tell(wants(max=4, secret=True))
+    await asyncio.sleep(1.0)
+    model.say(tone(1.0))  # the rest of that came late
+    await model.answered.wait()
+    await asyncio.sleep(1.0)
+    model.say(tone(3.0))  # "Thank you, ..."
+    model.turn_ends()
+
+
+@in_virtual_time
+@pytest.mark.parametrize("aloud", [False, True])
+async def test_who_types_over_the_question_hears_what_becomes_of_it(aloud: bool) -> None:
+    model = ScriptedModel(asks_and_answers)
+    async with with_keys(model) as service, service.call() as call:
+        await call.agent_speaks()
+        if aloud:
+            call.say(read_utterances(SHIPPED_CALLER, 8_000)[0])
+        else:
+            call.press("1")
+        await call.passes(2.5)
+        assert audible_seconds(call) < 1.0  # nor has the rest of the question been heard
+        call.press("1234")
+        await call.passes(6.0)
+        assert told(model)["count"] == 4
+        assert 3.0 < audible_seconds(call) < 4.0
+
+
+@in_virtual_time
+async def test_who_ends_a_whole_secret_with_a_needless_key_hears_what_becomes_of_it() -> None:
+    model = ScriptedModel(asks_and_answers)
+    async with with_keys(model) as service, service.call() as call:
+        await call.passes(4.0)
+        before = audible_seconds(call)
+        call.press("1234")
+        await call.agent_speaks()
+        await call.passes(0.5)
+        call.press("#")
+        await call.passes(4.0)
+        assert audible_seconds(call) - before == pytest.approx(3.0, abs=2 * FRAME)
+
+
 @in_virtual_time
 async def test_digits_pressed_just_before_they_were_asked_for_count() -> None:
     async def ask(model: Puppet) -> None:

@@ -1,9 +1,10 @@
-"""Our recording of a call beside Asterisk's own of it, MixMonitor, which has each side in a file."""
+"""Our recording of a call beside what the phone knows of it, and beside Asterisk's own, MixMonitor,
+which has each side in a file."""
 
 import asyncio
 import tempfile
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.pbx.asterisk import TAPED_AGENT, TAPED_PLAIN, TAPED_WIDE, Asterisk
 from tests.pbx.codec import Pcm, resample
 from tests.pbx.conftest import Measure, StartService
 from tests.pbx.ear import align, spans
+from tests.pbx.rtp import Speech
 from tests.pbx.service import Service
 from tests.pbx.sip import Caller
 from tests.pbx.speech import PROMPT_RATE_HZ, QUESTIONS, asset, prompt
@@ -26,9 +28,14 @@ from tests.profiles import TAPED
 
 SECRET: Final = "90917353"
 SAME_S: Final = 0.0205
-"""How far the sides may be from where MixMonitor has them, against each other. It pairs the frames of
-both as they lie when it begins, so that two of one call differ by a frame themselves, and a busy machine
-makes it skip; so there are two. Of 95 calls ours was within a frame of the first in 94."""
+"""How far the sides may be from where a witness has them, against each other. From the phone's they are
+1 to 17 ms. MixMonitor pairs the frames of both as they lie when it begins, and skips where a machine is
+busy: by the phone it is up to 32 ms off, and two of one call differ by a frame. So there are two, and
+more calls than one until one of them agrees; the phone has to in every call."""
+STILL_S: Final = 0.010
+"""A phone's own clock is 3 ms late at the most, unless the machine stands still; and then RTP's times,
+and MixMonitor, go wrong by more than a frame."""
+CALLS: Final = 6  # of 17 s
 ALIKE: Final = 0.95
 """Correlation of one sound, by way of mu-law and of resamplers."""
 
@@ -109,6 +116,21 @@ def asterisks(asterisk: Asterisk, name: str, rate_hz: int) -> Sides:
     return Sides(sides[0], sides[1], rate_hz)
 
 
+def phones(caller: Caller, said: Sequence[tuple[Speech, str]], rate_hz: int) -> Sides:
+    """What the phone said, by the clock it spoke by, and what it heard. Machines that stand still for a
+    moment do not change where the first is."""
+    heard = caller.heard
+    began = min(heard.packets[0].at, said[0][0].starts_at)
+    agent = resample(heard.pcm, heard.rate_hz, rate_hz)
+    agent = np.pad(agent, (round((heard.packets[0].at - began) * rate_hz), 0))
+    spoken = np.zeros(round((said[-1][0].ends_at - began + 1) * rate_hz), np.int16)
+    for speech, name in said:
+        sound = resample(prompt(name), PROMPT_RATE_HZ, rate_hz)
+        at = round((speech.starts_at - began) * rate_hz)
+        spoken[at : at + len(sound)] = sound
+    return Sides(spoken, agent, rate_hz)
+
+
 def at_rate(sides: Sides, rate_hz: int) -> Sides:
     one, other = (resample(side, sides.rate_hz, rate_hz) for side in (sides.caller, sides.agent))
     return Sides(one, other, rate_hz)
@@ -119,6 +141,17 @@ def from_the_beginning(late: Sides, whole: Sides) -> Sides:
     missing = max(0, len(whole.caller) - len(late.caller))
     caller, agent = (np.pad(side, (missing, 0)) for side in (late.caller, late.agent))
     return Sides(caller, agent, late.rate_hz)
+
+
+def compared(witness: Sides, tape: Sides) -> tuple[float, float]:
+    """By how many seconds the sides of a tape are off, against each other; and how alike its sounds are
+    at the least, but for the last, which the hangup ends."""
+    said = list(delays(witness.caller, tape.caller, tape.rate_hz))
+    heard = list(delays(witness.agent, tape.agent, tape.rate_hz))
+    assert len(said) == 3
+    assert len(heard) >= 3  # two that were cut off, one that the hangup ended
+    at = [delay for delay, _ in said + heard]
+    return max(at) - min(at), min(alike for _, alike in said + heard[:-1])
 
 
 def delays(side: Pcm, other: Pcm, rate_hz: int) -> Iterator[tuple[float, float]]:
@@ -140,6 +173,44 @@ def delays(side: Pcm, other: Pcm, rate_hz: int) -> Iterator[tuple[float, float]]
         yield (at - reach) / rate_hz, float(product[at] / energy)
 
 
+class Taped(NamedTuple):
+    """A call, and who has what of it."""
+
+    caller: Caller
+    ours: Sides
+    phones: Sides
+    asterisks: tuple[Sides, Sides]
+
+
+async def interrupted(
+    asterisk: Asterisk, service: StartService, extension: str, codec: Codec, rate_hz: int
+) -> Taped:
+    """A call of three questions, two of them while the agent speaks."""
+    with tempfile.TemporaryDirectory(prefix="agent-") as state:
+        async with taping(service, MODEL, state) as (_, agent):
+            async with Caller(asterisk.sip_port, codec) as caller:
+                await caller.dial(extension)
+                await greeted(caller)
+                again = await tape_again(asterisk, caller, rate_hz)
+                said = [(caller.say(prompt(QUESTIONS[0]), PROMPT_RATE_HZ), QUESTIONS[0])]
+                for question in QUESTIONS[1:]:
+                    await until(await caller.until_heard() + VOWEL_S)
+                    speech = await caller.say_all(prompt(question), PROMPT_RATE_HZ)
+                    said.append((speech, question))
+                    await caller.until_quiet(0.2)
+                await caller.until_heard()
+                await asyncio.sleep(1.0)
+                await caller.hangup()
+            assert await agent.metric("barge_ins_total", result="confirmed") == 2
+            await until_free(agent, asterisk, timeout=2)
+            tape = at_rate(await ours(state), rate_hz)
+            assert await agent.metric("recording_lost_seconds_total") == 0
+    first = asterisks(asterisk, caller.name, rate_hz)
+    second = from_the_beginning(asterisks(asterisk, again, rate_hz), first)
+    return Taped(caller, tape, phones(caller, said, rate_hz), (first, second))
+
+
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize(
     ("extension", "codec", "rate_hz"),
     [
@@ -152,47 +223,38 @@ async def test_a_call_with_interruptions_is_on_our_tape_as_on_asterisks(
     asterisk: Asterisk,
     service: StartService,
     measure: Measure,
-    state: str,
     extension: str,
     codec: Codec,
     rate_hz: int,
 ) -> None:
-    async with taping(service, MODEL, state) as (_, agent):
-        async with Caller(asterisk.sip_port, codec) as caller:
-            await caller.dial(extension)
-            await greeted(caller)
-            again = await tape_again(asterisk, caller, rate_hz)
-            caller.say(prompt(QUESTIONS[0]), PROMPT_RATE_HZ)
-            for question in QUESTIONS[1:]:
-                await until(await caller.until_heard() + VOWEL_S)
-                await caller.say_all(prompt(question), PROMPT_RATE_HZ)
-                await caller.until_quiet(0.2)
-            await caller.until_heard()
-            await asyncio.sleep(1.0)
-            await caller.hangup()
-        assert await agent.metric("barge_ins_total", result="confirmed") == 2
-        await until_free(agent, asterisk, timeout=2)
-        tape = at_rate(await ours(state), rate_hz)
-        assert await agent.metric("recording_lost_seconds_total") == 0
-    theirs = asterisks(asterisk, caller.name, rate_hz)
-    second = from_the_beginning(asterisks(asterisk, again, rate_hz), theirs)
+    for _ in range(CALLS):
+        call = await interrupted(asterisk, service, extension, codec, rate_hz)
+        if call.caller.latest_s > STILL_S:
+            continue
+        apart, alike = compared(call.phones, call.ours)
+        measure(f"sides of our tape, from the phone's, {extension}", apart * 1000)
+        assert apart <= SAME_S
+        assert alike > ALIKE
+        what_was_cut_off_is_not_there(call.caller, call.ours)
 
-    found = []
-    for number, other in enumerate((theirs, second), 1):
-        said = list(delays(other.caller, tape.caller, rate_hz))
-        heard = list(delays(other.agent, tape.agent, rate_hz))
-        assert len(said) == 3
-        assert len(heard) >= 3  # two that were cut off, one that the hangup ended
-        at = [delay for delay, _ in said + heard]
-        apart = max(at) - min(at)
-        found.append((apart, min(alike for _, alike in said + heard[:-1])))
-        measure(f"sides of our tape, from MixMonitor {number}'s, {extension}", apart * 1000)
-    assert any(apart <= SAME_S and alike > ALIKE for apart, alike in found), found
+        found = [compared(theirs, call.ours) for theirs in call.asterisks]
+        for number, (apart, _) in enumerate(found, 1):
+            measure(f"sides of our tape, from MixMonitor {number}'s, {extension}", apart * 1000)
+        if any(apart <= SAME_S and alike > ALIKE for apart, alike in found):
+            return
+    pytest.fail(
+        f"in {CALLS} calls the machine stood still, or MixMonitor never had what the phone has"
+    )
 
-    # What was cut off is not there: our tape has of the first reply what the ear had of it.
-    assert caller.heard.rate_hz == rate_hz
-    reply = asset("simulator-reply", rate_hz)
-    ear, taped = align(caller.heard.pcm, reply, rate_hz), align(tape.agent, reply, rate_hz)
+
+def what_was_cut_off_is_not_there(caller: Caller, tape: Sides) -> None:
+    """Our tape has of the first reply what the ear had of it."""
+    assert caller.heard.rate_hz == tape.rate_hz
+    reply = asset("simulator-reply", tape.rate_hz)
+    ear, taped = (
+        align(caller.heard.pcm, reply, tape.rate_hz),
+        align(tape.agent, reply, tape.rate_hz),
+    )
     assert ear.cut_at_s == pytest.approx(VOWEL_S, abs=0.5)
     assert taped.cut_at_s == pytest.approx(ear.cut_at_s, abs=0.1)
     assert not taped.faults
@@ -201,22 +263,23 @@ async def test_a_call_with_interruptions_is_on_our_tape_as_on_asterisks(
 async def test_a_secret_is_silence_on_our_tape(
     asterisk: Asterisk, service: StartService, state: str
 ) -> None:
+    asked, taken = "tt-weasels", "vm-goodbye"
     wants = ToolStep(
         1,
         "collect_digits",
         {"max": len(SECRET), "secret": True},
-        before=speech("tt-weasels"),
-        after=speech("vm-goodbye"),
+        before=speech(asked),
+        after=speech(taken),
     )
     asks = replace(MODEL, tools=(wants,), speed=0)
     async with taping(service, asks, state) as (gemini, _):
         async with Caller(asterisk.sip_port) as caller:
             await caller.dial(TAPED_PLAIN)
             await greeted(caller)
-            caller.say(prompt(QUESTIONS[0]), PROMPT_RATE_HZ)
+            before = caller.say(prompt(QUESTIONS[0]), PROMPT_RATE_HZ)
             await caller.until_heard()  # "Please enter ..."
             await caller.until_quiet()
-            await caller.say_all(prompt(QUESTIONS[1]), PROMPT_RATE_HZ)  # aloud, then typed
+            aloud = await caller.say_all(prompt(QUESTIONS[1]), PROMPT_RATE_HZ)  # and then typed
             for key in SECRET:
                 caller.dtmf(key)
             [session] = gemini.sessions
@@ -225,21 +288,26 @@ async def test_a_secret_is_silence_on_our_tape(
                 return bool(session.tool_responses)
 
             await eventually(collected, 10.0)
-            await asyncio.sleep(1.0)
-            await caller.say_all(prompt(QUESTIONS[2]), PROMPT_RATE_HZ)
+            await caller.until_heard()
+            await caller.until_quiet()
+            after = await caller.say_all(prompt(QUESTIONS[2]), PROMPT_RATE_HZ)
             await caller.hangup()
         tape = await ours(state)
     theirs = asterisks(asterisk, caller.name, PROMPT_RATE_HZ)
-    before, aloud, after = spans(theirs.caller, PROMPT_RATE_HZ)
+    assert len(spans(theirs.caller, PROMPT_RATE_HZ)) == 3  # on Asterisk's it is sound
     assert len(spans(tape.caller, PROMPT_RATE_HZ)) == 2
-    [(at, _), (_, alike), (still_at, _)] = delays(theirs.caller, tape.caller, PROMPT_RATE_HZ)
+    said = list(zip((before, aloud, after), QUESTIONS, strict=True))
+    spoken = phones(caller, said, PROMPT_RATE_HZ).caller
+    [(at, _), (_, alike), (still_at, _)] = delays(spoken, tape.caller, PROMPT_RATE_HZ)
     assert alike < 0.2
     assert still_at == pytest.approx(at, abs=SAME_S)
+    _, secret, _ = spans(spoken, PROMPT_RATE_HZ)
     hidden = tape.caller[
-        round((aloud.start_s + at) * PROMPT_RATE_HZ) : round((aloud.end_s + at) * PROMPT_RATE_HZ)
+        round((secret.start_s + at) * PROMPT_RATE_HZ) : round((secret.end_s + at) * PROMPT_RATE_HZ)
     ]
     assert len(hidden) > PROMPT_RATE_HZ
     assert not hidden.any()
-    assert before.end_s < aloud.start_s < after.start_s
-    for _, alike in delays(theirs.agent, tape.agent, PROMPT_RATE_HZ):
-        assert alike > ALIKE  # what was asked for, and that it was taken, is there
+    for name in (asked, taken):  # both are there, whole
+        verdict = align(tape.agent, prompt(name), PROMPT_RATE_HZ)
+        assert verdict.found
+        assert verdict.cut_at_s is None
