@@ -7,13 +7,13 @@ from typing import Final
 
 from audiosocket_agent.call.digits import DigitCollector, DigitsWanted, Ending
 from audiosocket_agent.call.events import Event, KeyPressed, KeyTaken
-from audiosocket_agent.call.keys import Key, KeyAction
+from audiosocket_agent.call.keys import DIGITS, Key, KeyAction
 
 MAX_KEYS: Final = 40  # to be told at a time; further ones are not
 HUSH_S: Final = 3.0
-"""Keys that follow a secret closer than this belong to it, where no terminator has ended it: a digit too
-many, a slow finger, an entry that the model has given up. They do not stop the agent, who has just been
-told of the entry and says what came of it."""
+"""A key that follows an entry closer than this belongs to it, where no terminator has ended it: that
+terminator, and any key after a secret, as there are digits too many, slow fingers, and entries that the
+model gives up. It does not stop the agent, who may be saying what came of the entry."""
 
 
 class Keypad:
@@ -36,6 +36,7 @@ class Keypad:
         self.secret = False
         """A secret is being entered: who types one may also say it, and some phones beep."""
         self._moved = asyncio.Event()
+        self._hushed = ""
         self._hush_until = 0.0
 
     def press(self, digit: str) -> None:
@@ -44,7 +45,7 @@ class Keypad:
             self._entry.press(digit, self._clock())
             self._moved.set()
             self._feed(KeyTaken())
-        elif self._clock() < self._hush_until:
+        elif digit in self._hushed and self._clock() < self._hush_until:
             self._hush_until = self._clock() + HUSH_S
         elif key := self._keys.get(digit):
             if key.action is not KeyAction.NOTHING:
@@ -68,7 +69,7 @@ class Keypad:
             return None
         self._entry = entry = DigitCollector(wanted, self._clock())
         self.secret = wanted.secret
-        self._hush_until = 0.0
+        self._hushed = ""
         try:
             for digit in self.take_untold():
                 entry.press(digit, self._clock())
@@ -81,6 +82,7 @@ class Keypad:
                     entry.elapse(self._clock(), agent_speaks=agent_speaks())
         finally:
             self._entry, self.secret = None, False
-            if wanted.secret and entry.ending is not Ending.TERMINATOR:
+            if entry.ending is not Ending.TERMINATOR:
+                self._hushed = DIGITS if wanted.secret else wanted.terminator
                 self._hush_until = self._clock() + HUSH_S
         return entry

@@ -710,10 +710,12 @@ class Session:
         def answer(result: Mapping[str, Any]) -> None:
             if self._voice is not None:
                 self._voice.send_tool_result(wanted, result)
-            if awaits_caller:  # who did their part over the question interrupted that alone
-                self._discarding_until = 0.0
+            if awaits_caller:  # an answer to what they did, not to what they said before
+                self._last_voiced_at = None
             self._vigil.tool_over(wanted.id)
 
+        if awaits_caller:  # what has been said is all until they have done it: a reply of its own
+            self._generation_ended()
         self._vigil.tool_asked(wanted.id, awaits_caller=awaits_caller)
         self._tool_runner.start(self._tasks, wanted.id, wanted.name, wanted.arguments, answer)
 

@@ -27,6 +27,7 @@ KEYS = {
     "#": Key(KeyAction.NOTHING),
 }
 FRAME = 0.020
+ALOUD = read_utterances(SHIPPED_CALLER, 8_000)[0]
 
 
 async def long_reply(model: Puppet) -> None:
@@ -147,8 +148,15 @@ async def test_a_key_with_a_meaning_is_a_digit_while_digits_are_asked_for() -> N
 
 
 @in_virtual_time
-async def test_the_wait_begins_when_the_agent_has_finished_asking() -> None:
-    model = asks(10.0, max=4, timeout=3)
+@pytest.mark.parametrize("within_its_turn", [False, True])
+async def test_the_wait_begins_when_the_agent_has_finished_asking(within_its_turn: bool) -> None:
+    async def ask(model: Puppet) -> None:
+        model.say(tone(10.0))
+        model.tell(wants(max=4, timeout=3))
+        if not within_its_turn:
+            model.turn_ends()
+
+    model = ScriptedModel(ask)
     async with with_keys(model) as service, service.call() as call:
         await call.agent_speaks()
         await call.passes(11.5)
@@ -157,30 +165,32 @@ async def test_the_wait_begins_when_the_agent_has_finished_asking() -> None:
         assert told(model) == {"digits": "", "count": 0, "complete": False}
 
 
-async def asks_and_answers(model: Puppet) -> None:
+async def asks_and_answers(model: Puppet, **arguments: Any) -> None:
     """In one turn, as a tool that the model waits for is used."""
     model.say(tone(2.0))  # "Please enter ..."
-    model.tell(wants(max=4, secret=True))
-    await asyncio.sleep(1.0)
-    model.say(tone(1.0))  # the rest of that came late
+    model.tell(wants(max=4, **arguments))
     await model.answered.wait()
     await asyncio.sleep(1.0)
     model.say(tone(3.0))  # "Thank you, ..."
     model.turn_ends()
 
 
+async def asks_for_a_secret(model: Puppet) -> None:
+    await asks_and_answers(model, secret=True)
+
+
 @in_virtual_time
 @pytest.mark.parametrize("aloud", [False, True])
 async def test_who_types_over_the_question_hears_what_becomes_of_it(aloud: bool) -> None:
-    model = ScriptedModel(asks_and_answers)
+    model = ScriptedModel(asks_for_a_secret)
     async with with_keys(model) as service, service.call() as call:
         await call.agent_speaks()
         if aloud:
-            call.say(read_utterances(SHIPPED_CALLER, 8_000)[0])
+            call.say(ALOUD)
         else:
             call.press("1")
         await call.passes(2.5)
-        assert audible_seconds(call) < 1.0  # nor has the rest of the question been heard
+        assert audible_seconds(call) < 1.0
         call.press("1234")
         await call.passes(6.0)
         assert told(model)["count"] == 4
@@ -188,17 +198,40 @@ async def test_who_types_over_the_question_hears_what_becomes_of_it(aloud: bool)
 
 
 @in_virtual_time
-async def test_who_ends_a_whole_secret_with_a_needless_key_hears_what_becomes_of_it() -> None:
-    model = ScriptedModel(asks_and_answers)
+async def test_who_has_heard_the_question_out_has_interrupted_nothing() -> None:
+    model = ScriptedModel(asks_for_a_secret)
     async with with_keys(model) as service, service.call() as call:
+        await call.passes(4.0)
+        call.say(ALOUD)
+        call.press("1234")
+        await call.passes(9.0)
+        assert audible_seconds(call) == pytest.approx(5.0, abs=4 * FRAME)
+        assert model.puppet.notes == []
+        assert service.metric("response_seconds_count") == 0  # keys are no words to be answered
+
+
+@in_virtual_time
+@pytest.mark.parametrize("secret", [False, True])
+async def test_who_ends_a_whole_entry_with_a_needless_key_hears_what_becomes_of_it(
+    secret: bool,
+) -> None:
+    async def asks(model: Puppet) -> None:
+        await asks_and_answers(model, secret=secret)
+
+    model = ScriptedModel(asks)
+    async with house(model, tools=(COLLECT_DIGITS,)) as service, service.call() as call:
         await call.passes(4.0)
         before = audible_seconds(call)
         call.press("1234")
         await call.agent_speaks()
         await call.passes(0.5)
         call.press("#")
-        await call.passes(4.0)
+        await call.passes(6.0)
         assert audible_seconds(call) - before == pytest.approx(3.0, abs=2 * FRAME)
+        assert model.puppet.texts == []
+        call.press("#")
+        await call.passes(2.0)
+        assert len(model.puppet.texts) == 1  # it belongs to nothing any more
 
 
 @in_virtual_time
@@ -255,15 +288,14 @@ async def test_a_secret_reaches_neither_the_model_nor_a_log(
         await call.agent_speaks()
         await call.agent_silent(0.5)
         before = len(model.puppet.heard)
-        aloud = read_utterances(SHIPPED_CALLER, 8_000)[0]
-        call.say(aloud)  # the digits, while they are typed
+        call.say(ALOUD)  # the digits, while they are typed
         call.press(SECRET)
         await call.said()
         await call.passes(0.5)
         entered = len(model.puppet.heard)
-        assert entered - before >= len(aloud)
+        assert entered - before >= len(ALOUD)
         assert not any(model.puppet.heard[before:entered])  # not a sound
-        call.say(aloud)
+        call.say(ALOUD)
         await call.said()
         assert any(model.puppet.heard[entered:])  # what is said afterwards is heard again
         assert told(model) == {"kept_as": "secret-1", "count": 8, "complete": True}

@@ -184,6 +184,32 @@ async def test_a_secret_that_is_said_aloud_is_no_turn() -> None:
 
 
 @in_virtual_time
+async def test_nor_is_it_when_no_digit_is_waited_for_any_more() -> None:
+    async def asks(model: Puppet) -> None:
+        await greets(model)
+        wanted = {"max": 4, "secret": True, "timeout": 4}
+        model.tell(base.ToolCall("1", "collect_digits", wanted))
+
+    model = Marked(asks)
+    async with (
+        house(model, tools=[COLLECT_DIGITS], turn_mode=LOCAL) as service,
+        service.call() as call,
+    ):
+        await call.passes(0.8)
+        call.say(UTTERANCE)
+        await call.said()
+        assert not model.puppet.results
+        await call.passes(0.4)
+        assert model.puppet.results
+        await call.passes(2.0)
+        assert turns(model) == []
+        call.say(YES)
+        await call.passes(2.0)
+        [turn] = turns(model)
+        assert YES in turn
+
+
+@in_virtual_time
 async def test_nor_is_it_where_a_key_is_pressed_in_mid_word() -> None:
     async def asks(model: Puppet) -> None:
         await greets(model)

@@ -73,7 +73,8 @@ class Endpointing:
     ) -> Passage:
         """The next audio, s16le mono. `voiced_ms`: how much of the present utterance was voiced, 0
         where there is none; `quiet_ms`: how long ago the last of it was. `at_least_ms`: more of it
-        than usual is needed, as a turn would cut the agent short."""
+        than usual is needed, as a turn would cut the agent short; infinity: it never counts, whatever
+        follows."""
         duration_ms = len(pcm) * 1000 // (rate_hz * SAMPLE_BYTES)
         self._voiced_ms = voiced_ms
         if self.open:
@@ -81,6 +82,8 @@ class Endpointing:
         self._keep(pcm, rate_hz)
         if voiced_ms == 0:
             self._spent_ms = 0.0
+        elif at_least_ms == math.inf:
+            self._spent_ms = voiced_ms
         quiet = quiet_ms >= self._silence_ms
         self._sounds = not quiet and (self._sounds or voiced_ms > 0)
         if not quiet and voiced_ms - self._spent_ms >= max(self._needed_ms, at_least_ms):
