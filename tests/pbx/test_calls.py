@@ -138,8 +138,9 @@ async def test_a_ten_second_reply_is_heard_whole(
     measure(f"greeting, our share, {rate} Hz", greeting_s * 1000)
     measure(f"reply, our share, {rate} Hz", own_latency_ms(said, heard, verdict, session))
 
-    # One frame every 20 ms from accept to hangup, silence included.
-    assert frames == pytest.approx(ended["duration_s"] / 0.02, abs=1.5)
+    # One frame every 20 ms from accept to hangup, silence included; but for what was due in the 90 ms
+    # that a machine may stand still as the call ends.
+    assert -1.5 <= ended["duration_s"] / 0.02 - frames <= 6
 
 
 async def test_keys_are_not_heard_by_the_model_but_told_to_it(

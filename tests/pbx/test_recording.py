@@ -31,10 +31,10 @@ SAME_S: Final = 0.0205
 """How far the sides may be from where a witness has them, against each other. From the phone's they are
 1 to 17 ms. MixMonitor pairs the frames of both as they lie when it begins, and skips where a machine is
 busy: by the phone it is up to 32 ms off, and two of one call differ by a frame. So there are two, and
-more calls than one until one of them agrees; the phone has to in every call that is judged."""
+more calls than one until one of them agrees; the phone has to in every call."""
 STILL_S: Final = 0.010
-"""A phone's own clock is 3 ms late at the most, unless the machine stands still; and then RTP's times,
-and MixMonitor, go wrong by more than a frame."""
+"""A phone's own clock is 3 ms late at the most, unless the machine stands still; then RTP's times go
+wrong by more than a frame, and a call that is not as it should be proves nothing."""
 CALLS: Final = 6  # of 17 s
 ALIKE: Final = 0.95
 """Correlation of one sound, by way of mu-law and of resamplers."""
@@ -228,38 +228,41 @@ async def test_a_call_with_interruptions_is_on_our_tape_as_on_asterisks(
     codec: Codec,
     rate_hz: int,
 ) -> None:
-    off: list[tuple[float, float]] = []
+    off = []
     for _ in range(CALLS):
         call = await interrupted(asterisk, service, extension, codec, rate_hz)
-        if call.caller.latest_s > STILL_S:
-            continue
-        assert call.barge_ins == 2
-        apart, alike = compared(call.phones, call.ours)
-        measure(f"sides of our tape, from the phone's, {extension}", apart * 1000)
-        assert apart <= SAME_S
-        assert alike > ALIKE
-        what_was_cut_off_is_not_there(call.caller, call.ours)
-
-        found = [compared(theirs, call.ours) for theirs in call.asterisks]
-        for number, (apart, _) in enumerate(found, 1):
+        try:
+            by_phone = judged(call)
+        except AssertionError:
+            if call.caller.latest_s > STILL_S:
+                continue
+            raise
+        by_mixmonitor = [compared(theirs, call.ours) for theirs in call.asterisks]
+        measure(f"sides of our tape, from the phone's, {extension}", by_phone * 1000)
+        for number, (apart, _) in enumerate(by_mixmonitor, 1):
             measure(f"sides of our tape, from MixMonitor {number}'s, {extension}", apart * 1000)
-        if any(apart <= SAME_S and alike > ALIKE for apart, alike in found):
+        if any(apart <= SAME_S and alike > ALIKE for apart, alike in by_mixmonitor):
             return
-        off += found
-    pytest.fail(f"of {CALLS} calls: the machine stood still, or MixMonitor was off: {off}")
+        off.append(by_mixmonitor)
+    pytest.fail(f"in {CALLS} calls the machine stood still, or else MixMonitor was off: {off}")
 
 
-def what_was_cut_off_is_not_there(caller: Caller, tape: Sides) -> None:
-    """Our tape has of the first reply what the ear had of it."""
-    assert caller.heard.rate_hz == tape.rate_hz
-    reply = asset("simulator-reply", tape.rate_hz)
-    ear, taped = (
-        align(caller.heard.pcm, reply, tape.rate_hz),
-        align(tape.agent, reply, tape.rate_hz),
-    )
+def judged(call: Taped) -> float:
+    """By how many seconds the sides are off, against each other, by the phone's."""
+    assert call.barge_ins == 2
+    apart, alike = compared(call.phones, call.ours)
+    assert apart <= SAME_S
+    assert alike > ALIKE
+
+    # What was cut off is not there: our tape has of the first reply what the ear had of it.
+    rate_hz, heard = call.ours.rate_hz, call.caller.heard
+    assert heard.rate_hz == rate_hz
+    reply = asset("simulator-reply", rate_hz)
+    ear, taped = align(heard.pcm, reply, rate_hz), align(call.ours.agent, reply, rate_hz)
     assert ear.cut_at_s == pytest.approx(VOWEL_S, abs=0.5)
     assert taped.cut_at_s == pytest.approx(ear.cut_at_s, abs=0.1)
     assert not taped.faults
+    return apart
 
 
 async def test_a_secret_is_silence_on_our_tape(
@@ -310,7 +313,9 @@ async def test_a_secret_is_silence_on_our_tape(
     assert len(hidden) > PROMPT_RATE_HZ
     assert not hidden.any()
     for name in ("hello-world", asked, taken):  # all the agent said, from end to end
-        verdict = align(tape.agent, prompt(name), PROMPT_RATE_HZ)
+        reply = prompt(name)
+        verdict = align(tape.agent, reply, PROMPT_RATE_HZ)
         assert verdict.found
-        assert verdict.cut_at_s is None
-        assert verdict.skips == verdict.repeats == 0  # a machine that stands still makes gaps
+        assert verdict.skips == verdict.repeats == 0
+        # A machine that stands still makes gaps, and one near the end is not told from an end.
+        assert verdict.cut_at_s is None or verdict.cut_at_s > len(reply) / PROMPT_RATE_HZ - 0.2
