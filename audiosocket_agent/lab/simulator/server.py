@@ -262,9 +262,10 @@ async def _run(connection: _Connection, conversation: Conversation) -> None:
     except* ConnectionClosed:
         pass
     if end is not None:
-        with contextlib.suppress(TimeoutError):  # a client that does not read, perhaps
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await _flush(connection, conversation)
+        # The client may not read. Before Python 3.11.4 asyncio.timeout raises no TimeoutError in a task
+        # whose TaskGroup has failed (CPython's gh-102780).
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_flush(connection, conversation), CLOSE_SECONDS)
         raise end
 
 
@@ -315,8 +316,7 @@ async def _close(connection: _Connection, close: Close) -> None:
     # client that does not read delays for ever.
     if close.code != ABORT:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2 * CLOSE_SECONDS):
-                await connection.close(close.code, close.reason)
+            await asyncio.wait_for(connection.close(close.code, close.reason), 2 * CLOSE_SECONDS)
     connection.transport.abort()
     await connection.wait_closed()
 
