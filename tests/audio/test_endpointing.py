@@ -1,5 +1,6 @@
 """The caller's turns, as marks in their audio: where they begin, what comes with them, and their end."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -90,6 +91,20 @@ def test_a_sound_over_the_end_of_a_reply_is_a_turn_once_the_reply_is_over() -> N
     line = Line()
     assert line.goes("." * 50 + "|" * 8, at_least_ms=300) == ""
     assert line.goes("|") == f"[{span(32, 58)}"
+
+
+def test_what_may_never_be_a_turn_is_none_later() -> None:
+    line = Line()
+    assert line.goes("." * 50 + "|" * 50, at_least_ms=math.inf) == ""
+    assert line.goes("." * 50) == ""
+    assert line.goes("|" * 8).startswith("[")
+
+
+def test_what_goes_on_after_that_is_one_of_its_own() -> None:
+    line = Line()
+    assert line.goes("." * 50 + "|" * 50, at_least_ms=math.inf) == ""
+    assert line.goes("|" * 6) == ""
+    assert line.goes("|").startswith("[")
 
 
 def test_what_is_kept_of_a_sound_that_never_becomes_speech_is_bounded() -> None:
