@@ -11,9 +11,10 @@ from audiosocket_agent.call.keys import DIGITS, Key, KeyAction
 
 MAX_KEYS: Final = 40  # to be told at a time; further ones are not
 HUSH_S: Final = 3.0
-"""A key that follows an entry closer than this belongs to it, where no terminator has ended it: that
-terminator, and any key after a secret, as there are digits too many, slow fingers, and entries that the
-model gives up. It does not stop the agent, who may be saying what came of the entry."""
+"""A key that comes so soon after an entry belongs to it: the terminator that a full one did not need;
+and after a secret that no terminator has ended any key, each for so long again, as there are digits too
+many, slow fingers, and entries that the model gives up. It does not stop the agent, who may be saying
+what came of the entry."""
 
 
 class Keypad:
@@ -46,7 +47,8 @@ class Keypad:
             self._moved.set()
             self._feed(KeyTaken())
         elif digit in self._hushed and self._clock() < self._hush_until:
-            self._hush_until = self._clock() + HUSH_S
+            if self._hushed == DIGITS:
+                self._hush_until = self._clock() + HUSH_S
         elif key := self._keys.get(digit):
             if key.action is not KeyAction.NOTHING:
                 self._feed(KeyTaken())
@@ -60,6 +62,22 @@ class Keypad:
         """The keys that nobody was told of, in order; they count as told now."""
         keys, self._untold = self._untold, ""
         return keys
+
+    @property
+    def waits(self) -> bool:
+        """Digits are waited for."""
+        return self._entry is not None
+
+    @property
+    def entering(self) -> bool:
+        """They are being entered, or so it is taken: the caller is not heard over a secret."""
+        entry = self._entry
+        return entry is not None and (self.secret or entry.ending is not None or bool(entry.digits))
+
+    def asked(self) -> None:
+        """The agent has finished speaking: where digits are waited for, from now on."""
+        if self._entry is not None:
+            self._entry.elapse(self._clock(), agent_speaks=True)
 
     async def collect(
         self, wanted: DigitsWanted, agent_speaks: Callable[[], bool]
@@ -82,7 +100,9 @@ class Keypad:
                     entry.elapse(self._clock(), agent_speaks=agent_speaks())
         finally:
             self._entry, self.secret = None, False
-            if entry.ending is not Ending.TERMINATOR:
-                self._hushed = DIGITS if wanted.secret else wanted.terminator
-                self._hush_until = self._clock() + HUSH_S
+            if wanted.secret and entry.ending is not Ending.TERMINATOR:
+                self._hushed = DIGITS
+            elif entry.ending is Ending.COMPLETE:
+                self._hushed = wanted.terminator
+            self._hush_until = self._clock() + HUSH_S
         return entry

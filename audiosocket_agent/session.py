@@ -371,8 +371,14 @@ class Session:
 
     async def collect_digits(self, wanted: DigitsWanted) -> DigitCollector | None:
         """Wait for digits of the telephone; None where others are being waited for."""
+        if self._keypad.waits:
+            return None
+        self._generation_ended()  # the question: what comes of the digits is a reply of its own
         speaking = (State.SPEAKING, State.PAUSED)
-        return await self._keypad.collect(wanted, lambda: self._call.state in speaking)
+        entry = await self._keypad.collect(wanted, lambda: self._call.state in speaking)
+        if entry is not None and entry.digits:
+            self._last_voiced_at = None  # which is no answer to what was said before
+        return entry
 
     def describe(self) -> dict[str, Any]:
         """The call as an operator sees it; who calls is in it, what is said is not."""
@@ -580,6 +586,7 @@ class Session:
     def played_out(self, now: float) -> None:
         """The reply is over at our socket."""
         self._vigil.played_out()
+        self._keypad.asked()
         if self._summary.turns and self._call.conversing:  # no apology for a model that is gone
             self._taping.notice_heard()
         self._feed(ReplyPlayed())
@@ -698,7 +705,7 @@ class Session:
         """Whether a turn of the caller would cost them something that they are to hear."""
         leg, state = self._leg, self._call.state
         if state is State.LISTENING:
-            return not self._summary.turns and bool(self._opening())
+            return self._keypad.waits or (not self._summary.turns and bool(self._opening()))
         if leg is None or self._generating or state not in (State.SPEAKING, State.PAUSED):
             return True
         return leg.playout.left_ms > LAST_WORDS_MS
@@ -710,12 +717,8 @@ class Session:
         def answer(result: Mapping[str, Any]) -> None:
             if self._voice is not None:
                 self._voice.send_tool_result(wanted, result)
-            if awaits_caller:  # an answer to what they did, not to what they said before
-                self._last_voiced_at = None
             self._vigil.tool_over(wanted.id)
 
-        if awaits_caller:  # what has been said is all until they have done it: a reply of its own
-            self._generation_ended()
         self._vigil.tool_asked(wanted.id, awaits_caller=awaits_caller)
         self._tool_runner.start(self._tasks, wanted.id, wanted.name, wanted.arguments, answer)
 
@@ -827,8 +830,11 @@ class Session:
         """What is not heard of it yet, and what is still to come."""
         self._vigil.dropped()
         heard_ms = leg.playout.clear()
-        self._ledger.interrupted(heard_ms)
         self._discarding_until = math.inf if self._generating else 0.0
+        self._keypad.asked()
+        if self._keypad.entering:  # whoever knows what to press need not listen
+            return
+        self._ledger.interrupted(heard_ms)
         if self._voice is not None:
             self._voice.note_heard(heard_ms)
 

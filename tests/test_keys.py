@@ -159,9 +159,9 @@ async def test_the_wait_begins_when_the_agent_has_finished_asking(within_its_tur
     model = ScriptedModel(ask)
     async with with_keys(model) as service, service.call() as call:
         await call.agent_speaks()
-        await call.passes(11.5)
+        await call.passes(12.8)
         assert model.puppet.results == []
-        await call.passes(4.0)
+        await call.passes(0.6)
         assert told(model) == {"digits": "", "count": 0, "complete": False}
 
 
@@ -195,6 +195,7 @@ async def test_who_types_over_the_question_hears_what_becomes_of_it(aloud: bool)
         await call.passes(6.0)
         assert told(model)["count"] == 4
         assert 3.0 < audible_seconds(call) < 4.0
+        assert model.puppet.notes == []
 
 
 @in_virtual_time

@@ -184,6 +184,27 @@ async def test_a_secret_that_is_said_aloud_is_no_turn() -> None:
 
 
 @in_virtual_time
+async def test_a_cough_does_not_cost_who_types_their_digits() -> None:
+    async def asks(model: Puppet) -> None:
+        model.say(tone(0.5))
+        model.tell(base.ToolCall("1", "collect_digits", {"max": 4}))  # within its turn
+
+    model = Marked(asks)
+    async with (
+        house(model, tools=[COLLECT_DIGITS], turn_mode=LOCAL) as service,
+        service.call() as call,
+    ):
+        await call.passes(1.5)
+        call.press("12")
+        call.say(COUGH)
+        await call.passes(1.0)
+        assert turns(model) == []  # one would have the model give up the tool
+        call.say(UTTERANCE)
+        await call.passes(4.0)
+        assert len(turns(model)) == 1
+
+
+@in_virtual_time
 async def test_nor_is_it_when_no_digit_is_waited_for_any_more() -> None:
     async def asks(model: Puppet) -> None:
         await greets(model)
@@ -195,7 +216,7 @@ async def test_nor_is_it_when_no_digit_is_waited_for_any_more() -> None:
         house(model, tools=[COLLECT_DIGITS], turn_mode=LOCAL) as service,
         service.call() as call,
     ):
-        await call.passes(0.8)
+        await call.passes(1.3)
         call.say(UTTERANCE)
         await call.said()
         assert not model.puppet.results

@@ -389,6 +389,8 @@ class Watchdog:
         """The model wants a tool used. `awaits_caller`: what it waits for is the caller's to do."""
         self._turn_tool = True
         self._tools[use_id] = awaits_caller
+        if awaits_caller:
+            self._end_generation()
         wait = self._wait or self._owe(Fault.NO_ANSWER, now)
         wait.filler_s = self._limits.late_filler_s
         self._arm()

@@ -937,6 +937,18 @@ def test_whoever_keys_in_digits_is_left_in_peace() -> None:
     assert call.log == []
 
 
+def test_a_sound_of_theirs_over_the_beginning_of_the_answer_hides_nothing() -> None:
+    call = asked()
+    call.speaks(1.0)
+    call.dog.tool_asked("1", call.now, awaits_caller=True)
+    call.passes(5.0)
+    call.dog.caller_spoke()  # the last digit, aloud; it goes on as another sound, over the answer
+    call.dog.tool_over("1", call.now)
+    call.speaks(1.0)
+    call.passes(10.0)
+    assert Found(Fault.STALLED) in [cure for _, cure in call.cures]
+
+
 # -- before the call, and around it --------------------------------------------------------------
 
 
